@@ -1,0 +1,4 @@
+//! Voice biomarkers: turns audio samples into acoustic measures that agree with Praat.
+//! It never reads files, clocks or networks, never logs, and never guesses an undefined value.
+
+pub mod g711;
