@@ -1,0 +1,2 @@
+//! The heartvoice binary.
+fn main() {}

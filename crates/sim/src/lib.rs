@@ -1,0 +1,1 @@
+//! Simulated Twilio, simulated ElevenLabs and synthetic callers.

@@ -1,0 +1,1 @@
+//! Encrypted records and recordings on disk.
