@@ -39,11 +39,7 @@ pub const fn ulaw_encode(sample: i16) -> u8 {
     let value = sample as i32;
     let sign = if value < 0 { 0x80 } else { 0 };
     let magnitude = if value < 0 { -value } else { value };
-    let clipped = if magnitude > ULAW_CLIP {
-        ULAW_CLIP
-    } else {
-        magnitude
-    };
+    let clipped = if magnitude > ULAW_CLIP { ULAW_CLIP } else { magnitude };
     let biased = (clipped + ULAW_BIAS) as u32;
     // The bias guarantees bit 7 or above is set, so the segment is never negative.
     let segment = 24 - biased.leading_zeros();
@@ -63,11 +59,7 @@ pub const fn alaw_decode(code: u8) -> i16 {
 pub const fn alaw_encode(sample: i16) -> u8 {
     let value = sample as i32;
     // One's complement keeps the decision levels of both signs mirror images at the code boundary.
-    let (sign, magnitude) = if value < 0 {
-        (0, !value >> 4)
-    } else {
-        (0x80, value >> 4)
-    };
+    let (sign, magnitude) = if value < 0 { (0, !value >> 4) } else { (0x80, value >> 4) };
     let magnitude = magnitude as u32;
     let code = if magnitude < 32 {
         // The first two segments share one step size.
@@ -82,31 +74,19 @@ pub const fn alaw_encode(sample: i16) -> u8 {
 
 /// Appends the decoded mu-law bytes to `out`, scaled by 1/32768 to -1..1.
 pub fn ulaw_decode_slice(bytes: &[u8], out: &mut Vec<f64>) {
-    out.extend(
-        bytes
-            .iter()
-            .map(|&code| f64::from(ulaw_decode(code)) / FULL_SCALE),
-    );
+    out.extend(bytes.iter().map(|&code| f64::from(ulaw_decode(code)) / FULL_SCALE));
 }
 
 /// Appends the decoded A-law bytes to `out`, scaled by 1/32768 to -1..1.
 pub fn alaw_decode_slice(bytes: &[u8], out: &mut Vec<f64>) {
-    out.extend(
-        bytes
-            .iter()
-            .map(|&code| f64::from(alaw_decode(code)) / FULL_SCALE),
-    );
+    out.extend(bytes.iter().map(|&code| f64::from(alaw_decode(code)) / FULL_SCALE));
 }
 
 const fn build_table(ulaw: bool) -> [i16; 256] {
     let mut table = [0_i16; 256];
     let mut code = 0;
     while code < 256 {
-        table[code] = if ulaw {
-            expand_ulaw(code as u8)
-        } else {
-            expand_alaw(code as u8)
-        };
+        table[code] = if ulaw { expand_ulaw(code as u8) } else { expand_alaw(code as u8) };
         code += 1;
     }
     table
@@ -118,27 +98,15 @@ const fn expand_ulaw(code: u8) -> i16 {
     let step = (plain & 0x0F) as i32;
     let magnitude = (((step << 3) + ULAW_BIAS) << segment) - ULAW_BIAS;
     // At most 32124, so it fits.
-    (if plain & 0x80 != 0 {
-        -magnitude
-    } else {
-        magnitude
-    }) as i16
+    (if plain & 0x80 != 0 { -magnitude } else { magnitude }) as i16
 }
 
 const fn expand_alaw(code: u8) -> i16 {
     let plain = code ^ 0x55;
     let segment = (plain >> 4) & 0x07;
     let middle = (((plain & 0x0F) as i32) << 4) + 8;
-    let magnitude = if segment == 0 {
-        middle
-    } else {
-        (middle + 256) << (segment - 1)
-    };
-    (if plain & 0x80 != 0 {
-        magnitude
-    } else {
-        -magnitude
-    }) as i16
+    let magnitude = if segment == 0 { middle } else { (middle + 256) << (segment - 1) };
+    (if plain & 0x80 != 0 { magnitude } else { -magnitude }) as i16
 }
 
 #[cfg(test)]
@@ -169,11 +137,7 @@ mod tests {
         for (first, last, code) in vectors().encode_runs {
             assert_eq!(first, next);
             for sample in first..=last {
-                assert_eq!(
-                    ulaw_encode(i16::try_from(sample).unwrap()),
-                    code,
-                    "{sample}"
-                );
+                assert_eq!(ulaw_encode(i16::try_from(sample).unwrap()), code, "{sample}");
             }
             next = last + 1;
         }

@@ -2,3 +2,9 @@
 //! It never reads files, clocks or networks, never logs, and never guesses an undefined value.
 
 pub mod g711;
+mod math;
+pub mod resample;
+pub mod units;
+
+pub use resample::{ResampleError, Resampler};
+pub use units::{Db, Hz, SampleRate, Seconds};
