@@ -1,1 +1,15 @@
-//! Simulated Twilio, simulated ElevenLabs and synthetic callers.
+//! The world outside HeartVoice Monitor, simulated: Twilio, the ElevenLabs agents service, and patients who telephone.
+//!
+//! Nothing here imports the server, and nothing needs an account or the internet. Content is a function of a seed; all
+//! decisions (conversation, playback clock, checker, TwiML) are plain structs that are handed the time, with thin tokio
+//! shells around them. Start with [`elevenlabs::ElevenLabsSim`] and [`twilio::Caller`].
+
+pub mod assets;
+pub mod elevenlabs;
+mod error;
+pub mod patient;
+pub mod rng;
+pub mod sound;
+pub mod twilio;
+
+pub use error::SimError;

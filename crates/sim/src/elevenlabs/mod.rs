@@ -1,0 +1,17 @@
+//! Simulated ElevenLabs agents service: signed URLs over REST and conversations over WebSocket.
+//!
+//! [`ElevenLabsSim::start`] opens a listener; [`Conversation`] is the agent itself, free of IO.
+
+pub mod config;
+pub mod faults;
+pub mod script;
+mod server;
+pub mod speech;
+pub mod stats;
+
+pub use config::SimConfig;
+pub use faults::{Fault, FaultError, Faults, LateAudio};
+pub use script::{Beat, Listen, Script};
+pub use server::{ElevenLabsSim, Running};
+pub use speech::AudioFormat;
+pub use stats::{ConversationStats, Stats};
