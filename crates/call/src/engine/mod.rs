@@ -1,0 +1,208 @@
+//! The call itself: everything that happens to it goes in, everything it wants done comes out.
+//!
+//! ```text
+//! phone messages, agent messages, tool answers, time  ──►  Call::handle
+//! Call::poll_output  ──►  messages, audio to keep, audio to analyse, records, the next deadline
+//! ```
+//!
+//! The contract: one [`Call::handle`], then [`Call::poll_output`] until it yields [`Output::Timeout`]. Nothing a peer
+//! sends can make `handle` fail; what cannot be used is counted and recorded, and the call goes on.
+
+mod agent_side;
+mod ending;
+mod phone_side;
+mod segments;
+mod vocabulary;
+
+pub use vocabulary::{Alert, AnalysisStep, CallConfig, Capture, Input, Measure, Output, Summary, Ulaw};
+
+use crate::Tick;
+use crate::agent::{AgentLeg, AudioFormat};
+use crate::floor::Floor;
+use crate::playout::{Playout, Send};
+use crate::twilio::StreamSid;
+use crate::twilio::message;
+use crate::uplink::Uplink;
+use agent_side::{AgentState, Transcode};
+use clinic::{EndCause, TimelineEvent, TimelineKind};
+use ending::Ending;
+use segments::Segments;
+use std::collections::{BTreeMap, VecDeque};
+
+/// One phone call.
+#[derive(Debug)]
+pub struct Call {
+    config: CallConfig,
+    leg: AgentLeg,
+    now: Tick,
+    outputs: VecDeque<Output>,
+    /// The phone's stream, once it started.
+    stream: Option<StreamSid>,
+    last_phone_audio: Tick,
+    uplink: Uplink,
+    to_agent: Transcode,
+    from_agent: Transcode,
+    agent: AgentState,
+    agents: Vec<String>,
+    playout: Playout,
+    floor: Floor,
+    segments: Segments,
+    tools: agent_side::Tools,
+    keys: phone_side::Keys,
+    ending: Ending,
+    first_audio_sent: bool,
+    /// Problems with messages of the peers, by peer and code.
+    problems: BTreeMap<(&'static str, &'static str), u64>,
+    counts: Counts,
+    scratch: Vec<u8>,
+}
+
+/// What the summary counts.
+#[derive(Debug, Default)]
+struct Counts {
+    frames_in: u64,
+    interruptions: u32,
+    transcript_turns: u32,
+    agent_audio_seen: bool,
+    clinical_content: bool,
+    uplink_drop_recorded: bool,
+    playout_drop_recorded: bool,
+}
+
+impl Call {
+    /// A call that was just announced. The agent is called at once, while the phone still rings.
+    #[must_use]
+    pub fn new(config: CallConfig, leg: AgentLeg) -> Self {
+        let mut call = Self {
+            ending: Ending::new(&config),
+            config,
+            leg,
+            now: Tick::ZERO,
+            outputs: VecDeque::new(),
+            stream: None,
+            last_phone_audio: Tick::ZERO,
+            uplink: Uplink::new(),
+            to_agent: Transcode::none(),
+            from_agent: Transcode::none(),
+            agent: AgentState::Absent,
+            agents: Vec::new(),
+            playout: Playout::new(),
+            floor: Floor::new(),
+            segments: Segments::new(),
+            tools: agent_side::Tools::default(),
+            keys: phone_side::Keys::default(),
+            first_audio_sent: false,
+            problems: BTreeMap::new(),
+            counts: Counts::default(),
+            scratch: Vec::with_capacity(1_024),
+        };
+        call.connect_agent(1, 0);
+        call
+    }
+
+    /// Takes in one thing that happened at `now`. Time that runs backwards is taken for standing still.
+    pub fn handle(&mut self, now: Tick, input: Input<'_>) {
+        self.now = self.now.max(now);
+        if self.ending.is_over() {
+            return;
+        }
+        match input {
+            Input::PhoneText(text) => self.phone_text(text),
+            Input::PhoneBinary => self.problem("phone", "binary_message"),
+            Input::PhoneClosed => self.finish(EndCause::StreamClosed),
+            Input::StreamStopped => self.finish(EndCause::StreamStopped),
+            Input::CallEnded => self.finish(EndCause::CallStatus),
+            Input::AgentOpen => self.agent_open(),
+            Input::AgentText(text) => self.agent_text(text),
+            Input::AgentBinary => self.problem("agent", "binary_message"),
+            Input::AgentClosed(close) => self.agent_closed(&close),
+            Input::AgentConnectFailed(failure) => self.agent_connect_failed(failure),
+            Input::ToolDone { id, outcome } => self.tool_done(id, outcome),
+            Input::HangUp => self.finish(EndCause::HungUpByUs),
+            Input::Timeout => {}
+        }
+        if !self.ending.is_over() {
+            self.on_time();
+        }
+    }
+
+    /// The next thing to do; [`Output::Timeout`] when there is nothing more before that moment.
+    pub fn poll_output(&mut self) -> Output {
+        self.outputs.pop_front().unwrap_or_else(|| Output::Timeout(self.next_deadline()))
+    }
+
+    /// True once the call is over and [`Output::Done`] was queued.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.ending.is_over()
+    }
+
+    /// Everything that is due by now, whatever woke us.
+    fn on_time(&mut self) {
+        self.phone_on_time();
+        if self.ending.is_over() {
+            return;
+        }
+        self.segments_on_time();
+        self.agent_on_time();
+        if self.ending.is_over() {
+            return;
+        }
+        self.flush_playout();
+        self.ending_on_time();
+    }
+
+    fn next_deadline(&self) -> Tick {
+        if self.ending.is_over() {
+            return Tick::FAR;
+        }
+        let playout = self.playout.deadline().filter(|_| self.stream.is_some());
+        let deadlines = [
+            playout,
+            self.uplink.stall_deadline(),
+            self.segments_deadline(),
+            self.agent_deadline(),
+            self.phone_deadline(),
+            self.ending_deadline(),
+        ];
+        deadlines.into_iter().flatten().min().unwrap_or(Tick::FAR)
+    }
+
+    /// Sends what the playout has due, if the phone is there.
+    fn flush_playout(&mut self) {
+        let Some(sid) = &self.stream else { return };
+        let (now, outputs, first_audio_sent) = (self.now, &mut self.outputs, &mut self.first_audio_sent);
+        self.playout.poll(now, |send| {
+            let mut text = String::new();
+            match send {
+                Send::Media { ulaw, play_at } => {
+                    text.reserve(ulaw.len() * 4 / 3 + 160);
+                    message::write_media(&mut text, sid, &ulaw);
+                    outputs.push_back(Output::Capture(Capture::Agent { play_at, ulaw: ulaw.into() }));
+                    if !std::mem::replace(first_audio_sent, true) {
+                        outputs.push_back(Output::Measure(Measure::FirstAudio { after_ms: now.as_ms() }));
+                    }
+                }
+                Send::Mark { name } => message::write_mark(&mut text, sid, &name),
+            }
+            outputs.push_back(Output::ToPhone(text));
+        });
+    }
+
+    fn record(&mut self, kind: TimelineKind) {
+        self.outputs.push_back(Output::Record(TimelineEvent { at_us: self.now.as_us(), kind }));
+    }
+
+    /// Counts a message that could not be used; the first of a kind is recorded at once, the total at the end.
+    fn problem(&mut self, peer: &'static str, problem: &'static str) {
+        let count = self.problems.entry((peer, problem)).or_insert(0);
+        *count += 1;
+        if *count == 1 {
+            self.record(TimelineKind::PeerProblem { peer: peer.into(), problem: problem.into(), count: 1 });
+        }
+        self.outputs.push_back(Output::Measure(Measure::PeerProblem { peer }));
+    }
+}
+
+/// The format in which an agent is spoken to when it speaks the telephone's own.
+const TELEPHONE: AudioFormat = AudioFormat::Ulaw8000;

@@ -1,0 +1,165 @@
+//! What the phone does to a call: starting its stream, sending audio, echoing marks, pressing keys.
+
+use super::{AnalysisStep, Call, Capture, Measure, Output, Ulaw};
+use crate::Tick;
+use crate::agent::AgentLeg;
+use crate::engine::agent_side::{AgentState, Transcode};
+use crate::twilio::message::{self, FromTwilio, Media, Start};
+use crate::uplink::SAMPLES_PER_MS;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clinic::{EndCause, TimelineKind};
+
+/// Keys are told to the agent together: after this pause, or at `#`.
+const KEYS_PAUSE_MS: u64 = 1_500;
+/// Most keys told in one go.
+const KEYS_MAX: usize = 32;
+
+/// Keys pressed and not yet told to the agent.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    pressed: String,
+    tell_at: Option<Tick>,
+}
+
+impl AgentLeg {
+    /// The message that carries this mu-law in the agent's format.
+    pub(super) fn audio_message(&self, transcode: &mut Transcode, ulaw: &[u8], scratch: &mut Vec<u8>) -> String {
+        scratch.clear();
+        transcode.encode(ulaw, scratch);
+        let mut text = String::with_capacity(scratch.len() * 4 / 3 + 32);
+        self.write_audio(&mut text, scratch);
+        text
+    }
+}
+
+impl Call {
+    pub(super) fn phone_text(&mut self, text: &str) {
+        let event = match message::parse(text) {
+            Ok(event) => event,
+            Err(error) => return self.problem("phone", error.code()),
+        };
+        self.last_phone_audio = self.now;
+        match event {
+            FromTwilio::Media(media) => self.phone_media(&media),
+            FromTwilio::Mark { name } => {
+                self.playout.mark_echoed(self.now, &name);
+            }
+            FromTwilio::Start(start) => self.phone_start(*start),
+            FromTwilio::Stop => self.finish(EndCause::StreamStopped),
+            FromTwilio::Dtmf { digit } => self.phone_key(digit),
+            FromTwilio::Connected | FromTwilio::Unknown => {}
+        }
+    }
+
+    fn phone_start(&mut self, start: Start) {
+        if self.stream.is_some() {
+            return self.problem("phone", "start_twice");
+        }
+        if !start.media_format.is_ulaw_8000() {
+            self.problem("phone", "unsupported_audio_format");
+            return self.finish(EndCause::StreamClosed);
+        }
+        self.stream = Some(start.stream_sid);
+        self.record(TimelineKind::PhoneConnected);
+        self.open_speech_segment();
+        if matches!(self.agent, AgentState::Failed) {
+            self.finish(EndCause::AgentFailed);
+        }
+    }
+
+    fn phone_media(&mut self, media: &Media<'_>) {
+        if self.stream.is_none() {
+            return self.problem("phone", "media_before_start");
+        }
+        if !media.inbound {
+            return self.problem("phone", "outbound_track");
+        }
+        let Ok(bytes) = STANDARD.decode(media.payload.as_bytes()) else {
+            return self.problem("phone", "invalid_base64");
+        };
+        if bytes.is_empty() {
+            return;
+        }
+        self.counts.frames_in += 1;
+        self.outputs.push_back(Output::Measure(Measure::FrameIn));
+        let ulaw: Ulaw = bytes.into();
+        let placement = self.uplink.place(self.now, media.timestamp_ms, ulaw.len() as u64);
+        if placement.gap_samples > 0 {
+            self.record(TimelineKind::GapPadded { padded_ms: placement.gap_samples / SAMPLES_PER_MS });
+        }
+        {
+            let (leg, transcode, scratch) = (&self.leg, &mut self.to_agent, &mut self.scratch);
+            let outputs = &mut self.outputs;
+            self.uplink.push(placement, &ulaw, |ulaw| {
+                outputs.push_back(Output::ToAgent(leg.audio_message(transcode, ulaw, scratch)));
+            });
+        }
+        self.outputs.push_back(Output::Capture(Capture::Patient {
+            position_samples: placement.position_samples,
+            arrived: self.now,
+            ulaw: ulaw.clone(),
+        }));
+        let agent_speaks = self.playout.is_speaking(self.now);
+        let talks_over = self.floor.hear(self.now, &ulaw, agent_speaks);
+        if talks_over && (self.config.local_barge_in || !self.leg.detects_interruptions()) {
+            self.interrupt(None, "local");
+        }
+        if let Some(segment) = self.segments.place(placement, ulaw.len() as u64, agent_speaks) {
+            if placement.gap_samples > 0 {
+                let samples = placement.gap_samples;
+                self.outputs.push_back(Output::Analyze(AnalysisStep::Gap { segment, samples }));
+            }
+            self.outputs.push_back(Output::Analyze(AnalysisStep::Push { segment, ulaw }));
+        }
+    }
+
+    fn phone_key(&mut self, digit: char) {
+        if self.stream.is_none() {
+            return self.problem("phone", "dtmf_before_start");
+        }
+        self.record(TimelineKind::Dtmf { digit });
+        if digit != '#' && self.keys.pressed.len() < KEYS_MAX {
+            self.keys.pressed.push(digit);
+        }
+        self.keys.tell_at = Some(if digit == '#' { self.now } else { self.now.plus_ms(KEYS_PAUSE_MS) });
+    }
+
+    pub(super) fn phone_on_time(&mut self) {
+        {
+            let (leg, transcode, scratch) = (&self.leg, &mut self.to_agent, &mut self.scratch);
+            let outputs = &mut self.outputs;
+            self.uplink.fill_stall(self.now, |ulaw| {
+                outputs.push_back(Output::ToAgent(leg.audio_message(transcode, ulaw, scratch)));
+            });
+        }
+        if self.keys.tell_at.is_some_and(|at| at <= self.now) && matches!(self.agent, AgentState::Live { .. }) {
+            self.keys.tell_at = None;
+            let pressed = std::mem::take(&mut self.keys.pressed);
+            if !pressed.is_empty() {
+                let spaced: Vec<String> = pressed.chars().map(String::from).collect();
+                let mut text = String::new();
+                let said = format!("The caller pressed {} on the telephone keypad.", spaced.join(" "));
+                self.leg.write_user_message(&mut text, &said);
+                self.outputs.push_back(Output::ToAgent(text));
+            }
+        }
+        if self.stream.is_none() {
+            if self.now >= Tick::from_ms(self.config.phone_connect_ms) {
+                self.finish(EndCause::NeverConnected);
+            }
+        } else if self.now >= self.last_phone_audio.plus_ms(self.config.phone_idle_ms) {
+            self.finish(EndCause::StreamIdle);
+        }
+    }
+
+    pub(super) fn phone_deadline(&self) -> Option<Tick> {
+        let alive = if self.stream.is_none() {
+            Tick::from_ms(self.config.phone_connect_ms)
+        } else {
+            self.last_phone_audio.plus_ms(self.config.phone_idle_ms)
+        };
+        let keys = self.keys.tell_at.filter(|_| matches!(self.agent, AgentState::Live { .. }));
+        [Some(alive), keys].into_iter().flatten().min()
+    }
+}
