@@ -3,8 +3,16 @@
 
 pub mod activity;
 pub mod g711;
+pub mod harmonicity;
+pub mod intensity;
+mod interpolate;
 mod math;
+pub mod perturbation;
+pub mod pitch;
+pub mod pulses;
 pub mod resample;
+pub mod sound;
+mod stats;
 pub mod units;
 pub mod wav;
 

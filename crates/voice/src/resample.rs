@@ -163,7 +163,7 @@ impl Resampler {
             else {
                 break;
             };
-            out.push(to_i16(dot(samples, taps)));
+            out.push(to_i16(crate::math::dot(samples, taps)));
             self.samples_out += 1;
             self.phase += self.down;
             self.start += self.phase / self.up;
@@ -203,20 +203,6 @@ fn kernel(t: f64) -> f64 {
     let angle = 2.0 * std::f64::consts::PI * CUTOFF_HZ * t;
     let sinc = if angle == 0.0 { 1.0 } else { angle.sin() / angle };
     sinc * crate::math::bessel_i0(KAISER_BETA * (1.0 - position * position).sqrt())
-}
-
-/// Four partial sums let the compiler use vector registers; the order is fixed, so results repeat.
-fn dot(samples: &[f64], taps: &[f64]) -> f64 {
-    let mut sums = [0.0_f64; 4];
-    let (samples, samples_rest) = samples.as_chunks::<4>();
-    let (taps, taps_rest) = taps.as_chunks::<4>();
-    for (s, t) in samples.iter().zip(taps) {
-        for ((sum, a), b) in sums.iter_mut().zip(s).zip(t) {
-            *sum += a * b;
-        }
-    }
-    let rest: f64 = samples_rest.iter().zip(taps_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f64>() + rest
 }
 
 fn to_i16(value: f64) -> i16 {
