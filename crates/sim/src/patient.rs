@@ -1,6 +1,19 @@
 //! Synthetic patients: what somebody on the telephone does, driven by what they hear and by time.
 
-use crate::assets::Clip;
+use crate::assets::{Clip, clip};
+use crate::sound::{Activity, recognise};
+use std::collections::VecDeque;
+
+/// Silence a patient waits for after the agent, in milliseconds; longer than the pauses inside a sentence.
+const PAUSE_MS: u64 = 450;
+/// After the goodbye the patient hangs up if nobody else does.
+const AFTER_GOODBYE_MS: u64 = 6_000;
+/// Agent speech that counts as having said something, in milliseconds.
+const SAID_SOMETHING_MS: u64 = 250;
+/// Sound kept for recognising what was asked: the last 12 seconds.
+const EAR_BYTES: usize = 96_000;
+/// Time between two keys.
+const KEY_MS: u64 = 250;
 
 /// What a simulated patient does with one turn.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,12 +68,12 @@ pub struct Answers {
     pub weight: Option<Clip>,
     /// "Are your legs swollen?"
     pub swelling: Option<Clip>,
+    /// "Please read the sentence on your card."
+    pub reading: Option<Clip>,
     /// "Please count from one to twenty."
     pub counting: Option<Clip>,
     /// "Please say ahhh."
     pub vowel: Option<Clip>,
-    /// "Please read the sentence on your card."
-    pub reading: Option<Clip>,
     /// Anything else that is a question.
     pub other: Option<Clip>,
 }
@@ -73,20 +86,403 @@ impl PatientScript {
     /// The scenario with that name, see [`SCENARIOS`].
     #[must_use]
     pub fn scenario(name: &str) -> Option<Self> {
-        SCENARIOS.contains(&name).then(|| Self {
-            name: name.to_owned(),
-            steps: Vec::new(),
-            answers: Answers::default(),
-        })
+        let stable = Answers::of([
+            "patient_breathing_good",
+            "patient_weight_182",
+            "patient_swelling_none",
+            "librivox_0880",
+            "patient_counting",
+            "vowel_steady",
+        ]);
+        let respond = Step::Respond { pause_ms: PAUSE_MS };
+        let (steps, answers) = match name {
+            "stable" => (vec![respond; 12], stable),
+            "worsening" => {
+                let answers = Answers::of([
+                    "patient_breathing_worse",
+                    "patient_weight_187",
+                    "patient_swelling_both",
+                    "librivox_0930",
+                    "patient_counting",
+                    "vowel_female",
+                ]);
+                (vec![respond; 12], answers)
+            }
+            "short-of-breath" => {
+                let answers = Answers::of([
+                    "patient_breathing_short",
+                    "patient_weight_190",
+                    "patient_swelling_both",
+                    "librivox_0880",
+                    "patient_counting_short",
+                    "vowel_breathy",
+                ]);
+                (vec![Step::Respond { pause_ms: 700 }; 12], answers)
+            }
+            "interrupting" => {
+                let mut steps = vec![respond.clone()];
+                steps.extend(clip("patient_interrupt").map(|clip| Step::SpeakOver { after_ms: 700, clip }));
+                steps.extend(vec![respond; 12]);
+                (steps, stable)
+            }
+            "keypad" => (vec![respond.clone(), respond, Step::Dtmf("1".to_owned())], stable),
+            "silent" => (Vec::new(), Answers::default()),
+            "hangs-up-early" => (vec![respond, Step::Silence(1_500), Step::HangUp], stable),
+            _ => return None,
+        };
+        Some(Self { name: name.to_owned(), steps, answers })
+    }
+
+    /// Somebody who says each clip once, after the agent, in order: for recordings of one's own.
+    #[must_use]
+    pub fn recordings(clips: Vec<Clip>) -> Self {
+        let steps = clips.into_iter().map(|clip| Step::AfterAgent { pause_ms: PAUSE_MS, clip }).collect();
+        Self { name: "recordings".to_owned(), steps, answers: Answers::default() }
+    }
+
+    /// Somebody who says these clips one after the other as soon as the call begins, whatever is heard.
+    #[must_use]
+    pub fn monologue(clips: Vec<Clip>) -> Self {
+        let steps = clips.into_iter().map(Step::Speak).collect();
+        Self { name: "monologue".to_owned(), steps, answers: Answers::default() }
     }
 }
 
 impl Default for PatientScript {
     fn default() -> Self {
-        Self::scenario("stable").unwrap_or_else(|| Self {
-            name: String::new(),
-            steps: Vec::new(),
-            answers: Answers::default(),
-        })
+        Self::scenario("stable").unwrap_or_else(|| Self::recordings(Vec::new()))
+    }
+}
+
+impl Answers {
+    fn of(names: [&str; 6]) -> Self {
+        let [breathing, weight, swelling, reading, counting, vowel] = names.map(clip);
+        Self { breathing, weight, swelling, reading, counting, vowel, other: clip("patient_yes") }
+    }
+
+    fn to(&self, topic: Topic) -> Option<Clip> {
+        match topic {
+            Topic::Breathing => self.breathing.clone(),
+            Topic::Weight => self.weight.clone(),
+            Topic::Swelling => self.swelling.clone(),
+            Topic::Reading => self.reading.clone(),
+            Topic::Counting => self.counting.clone(),
+            Topic::Vowel => self.vowel.clone(),
+            Topic::Other => self.other.clone(),
+            Topic::Goodbye => None,
+        }
+    }
+}
+
+/// What the agent asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Topic {
+    Breathing,
+    Weight,
+    Swelling,
+    Reading,
+    Counting,
+    Vowel,
+    Goodbye,
+    Other,
+}
+
+/// The order of the check-in, for questions that are not recognised (a voice nobody here knows).
+const USUAL_ORDER: [Topic; 5] = [Topic::Breathing, Topic::Weight, Topic::Reading, Topic::Counting, Topic::Vowel];
+
+/// The topic of a text; the last matching word decides, because a prompt ends with its question.
+fn topic_of(text: &str) -> Option<Topic> {
+    let text = text.to_lowercase();
+    let words: [(&str, Topic); 14] = [
+        ("breath", Topic::Breathing),
+        ("weigh", Topic::Weight),
+        ("pounds", Topic::Weight),
+        ("swell", Topic::Swelling),
+        ("swollen", Topic::Swelling),
+        ("ankle", Topic::Swelling),
+        ("read ", Topic::Reading),
+        ("sentence", Topic::Reading),
+        ("count ", Topic::Counting),
+        ("say ah", Topic::Vowel),
+        ("ahh", Topic::Vowel),
+        ("goodbye", Topic::Goodbye),
+        ("good bye", Topic::Goodbye),
+        ("?", Topic::Other),
+    ];
+    let specific = |topic: &Topic| *topic != Topic::Other;
+    let found = words.iter().filter_map(|(word, topic)| text.rfind(word).map(|at| (at, *topic)));
+    let best = found.clone().filter(|(_, topic)| specific(topic)).max_by_key(|(at, _)| *at);
+    best.or_else(|| found.max_by_key(|(at, _)| *at)).map(|(_, topic)| topic)
+}
+
+/// What a patient does in 20 ms.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PatientFrame {
+    /// Sound into the telephone, as long as what was heard.
+    pub ulaw: Vec<u8>,
+    /// A key pressed.
+    pub digit: Option<char>,
+    /// A clip that begins with this frame.
+    pub began: Option<Clip>,
+    /// A clip that ended with this frame.
+    pub ended: Option<Clip>,
+    /// The patient hung up.
+    pub hung_up: bool,
+}
+
+/// A patient in a call. Feed what is heard, frame by frame, and get what is said.
+#[derive(Debug)]
+pub struct Patient {
+    script: PatientScript,
+    step: usize,
+    agent: Activity,
+    ear: VecDeque<u8>,
+    told: Vec<String>,
+    saying: Option<(Clip, usize)>,
+    keys: VecDeque<char>,
+    next_key_ms: u64,
+    quiet_until_ms: Option<u64>,
+    last_topic: Option<Topic>,
+    asked: usize,
+    goodbye_at_ms: Option<u64>,
+}
+
+impl Patient {
+    /// A patient who has just picked up.
+    #[must_use]
+    pub fn new(script: PatientScript) -> Self {
+        Self {
+            script,
+            step: 0,
+            agent: Activity::default(),
+            ear: VecDeque::new(),
+            told: Vec::new(),
+            saying: None,
+            keys: VecDeque::new(),
+            next_key_ms: 0,
+            quiet_until_ms: None,
+            last_topic: None,
+            asked: 0,
+            goodbye_at_ms: None,
+        }
+    }
+
+    /// The words of what is about to be heard, where the line knows them (`<Say>`).
+    pub fn told(&mut self, text: &str) {
+        self.told.push(text.to_owned());
+    }
+
+    /// Whether a clip is being spoken.
+    #[must_use]
+    pub fn is_speaking(&self) -> bool {
+        self.saying.is_some()
+    }
+
+    /// Hears `heard` at `now_ms` since the call began and says what is said meanwhile.
+    pub fn tick(&mut self, now_ms: u64, heard: &[u8]) -> PatientFrame {
+        self.agent.push(heard);
+        self.ear.extend(heard);
+        let excess = self.ear.len().saturating_sub(EAR_BYTES);
+        self.ear.drain(..excess);
+
+        let mut frame = PatientFrame::default();
+        if self.saying.is_none() && self.keys.is_empty() {
+            self.decide(now_ms, &mut frame);
+        }
+        if now_ms >= self.next_key_ms
+            && let Some(key) = self.keys.pop_front()
+        {
+            frame.digit = Some(key);
+            self.next_key_ms = now_ms + KEY_MS;
+        }
+        self.speak(heard.len(), &mut frame);
+        frame
+    }
+
+    fn decide(&mut self, now_ms: u64, frame: &mut PatientFrame) {
+        if let Some(since) = self.goodbye_at_ms {
+            frame.hung_up = now_ms >= since + AFTER_GOODBYE_MS;
+            return;
+        }
+        let Some(step) = self.script.steps.get(self.step).cloned() else { return };
+        match step {
+            Step::Respond { pause_ms } => {
+                if self.agent_has_finished(pause_ms) {
+                    let topic = self.question();
+                    self.last_topic = Some(topic);
+                    if topic == Topic::Goodbye {
+                        self.goodbye_at_ms = Some(now_ms);
+                    }
+                    let answer = self.script.answers.to(topic);
+                    self.next_step(answer);
+                }
+            }
+            Step::AfterAgent { pause_ms, clip } => {
+                if self.agent_has_finished(pause_ms) {
+                    self.next_step(Some(clip));
+                }
+            }
+            Step::SpeakOver { after_ms, clip } => {
+                if self.agent.is_speaking() && self.agent.total_speech_ms() >= after_ms {
+                    self.next_step(Some(clip));
+                }
+            }
+            Step::Speak(clip) => self.next_step(Some(clip)),
+            Step::Dtmf(digits) => {
+                if self.agent_has_finished(PAUSE_MS) {
+                    self.keys.extend(digits.chars());
+                    self.next_step(None);
+                }
+            }
+            Step::Silence(ms) => {
+                let until = *self.quiet_until_ms.get_or_insert(now_ms + ms);
+                if now_ms >= until {
+                    self.quiet_until_ms = None;
+                    self.next_step(None);
+                }
+            }
+            Step::HangUp => {
+                frame.hung_up = true;
+                self.step += 1;
+            }
+        }
+    }
+
+    fn agent_has_finished(&self, pause_ms: u64) -> bool {
+        self.agent.total_speech_ms() >= SAID_SOMETHING_MS && self.agent.silence_ms() >= pause_ms
+    }
+
+    /// What was asked since the patient last spoke.
+    fn question(&mut self) -> Topic {
+        let heard = recognise(self.ear.make_contiguous());
+        let words = self.told.last().map(String::as_str).or_else(|| heard.last().map(|clip| clip.text.as_ref()));
+        let again = words.is_some_and(|text| text.to_lowercase().contains("again"));
+        let topic = match words {
+            Some(_) if again && self.last_topic.is_some() => self.last_topic,
+            Some(text) => topic_of(text).or(Some(Topic::Other)),
+            None => {
+                let usual = USUAL_ORDER.get(self.asked).copied();
+                Some(usual.unwrap_or(Topic::Goodbye))
+            }
+        };
+        self.asked += usize::from(!again);
+        topic.unwrap_or(Topic::Other)
+    }
+
+    fn next_step(&mut self, say: Option<Clip>) {
+        self.step += 1;
+        self.saying = say.map(|clip| (clip, 0));
+        self.agent.reset();
+        self.ear.clear();
+        self.told.clear();
+    }
+
+    fn speak(&mut self, len: usize, frame: &mut PatientFrame) {
+        if let Some((clip, at)) = &mut self.saying {
+            if *at == 0 {
+                frame.began = Some(clip.clone());
+            }
+            frame.ulaw.extend(clip.ulaw.iter().skip(*at).take(len));
+            *at += len;
+            if *at >= clip.ulaw.len() {
+                frame.ended = Some(clip.clone());
+                self.saying = None;
+                // What the agent said meanwhile was talked over, not a question.
+                self.agent.reset();
+                self.ear.clear();
+            }
+        }
+        frame.ulaw.resize(len, voice::g711::ULAW_SILENCE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Plays `clips` with 3 s between them and returns the texts spoken, with times.
+    fn converse(script: PatientScript, prompts: &[&str]) -> (Vec<(u64, String)>, Vec<u8>, Option<u64>) {
+        let mut patient = Patient::new(script);
+        let (mut now, mut spoken, mut audio, mut hung_up) = (0, Vec::new(), Vec::new(), None);
+        for name in prompts {
+            let mut sound = clip(name).unwrap().ulaw.to_vec();
+            sound.resize(sound.len().div_ceil(160) * 160 + 11 * 8_000, 0xFF);
+            for heard in sound.chunks(160) {
+                let frame = patient.tick(now, heard);
+                assert_eq!(frame.ulaw.len(), 160);
+                if let Some(clip) = frame.began {
+                    spoken.push((now, clip.text.into_owned()));
+                }
+                audio.extend(frame.ulaw);
+                if frame.hung_up {
+                    hung_up.get_or_insert(now);
+                }
+                now += 20;
+            }
+        }
+        (spoken, audio, hung_up)
+    }
+
+    #[test]
+    fn questions_are_answered_in_whatever_order_they_come() {
+        let prompts = ["agent_vowel", "agent_greeting", "agent_repeat", "agent_counting", "agent_goodbye"];
+        let (spoken, audio, hung_up) = converse(PatientScript::default(), &prompts);
+        let texts: Vec<&str> = spoken.iter().map(|(_, text)| text.as_str()).collect();
+        assert_eq!(texts[0], "Ahhh.");
+        assert_eq!(texts[1], "My breathing is fine today, thank you.");
+        assert_eq!(texts[2], texts[1]);
+        assert!(texts[3].starts_with("One, two"));
+        assert_eq!(texts.len(), 4);
+        assert!(hung_up.is_some());
+        assert_eq!(recognise(&audio).len(), 3);
+        // Answers wait for the end of the question, not for a pause within it.
+        assert!(spoken[0].0 >= clip("agent_vowel").unwrap().duration_ms());
+    }
+
+    #[test]
+    fn interrupting_talks_over_the_second_question() {
+        let (spoken, _, _) =
+            converse(PatientScript::scenario("interrupting").unwrap(), &["agent_greeting", "agent_weight"]);
+        let second_question = clip("agent_greeting").unwrap().duration_ms() + 11_000;
+        assert!(spoken[1].0 > second_question + 600 && spoken[1].0 < second_question + 1_500, "{spoken:?}");
+        assert!(spoken[1].1.starts_with("Sorry"));
+    }
+
+    #[test]
+    fn unknown_voices_are_answered_in_the_usual_order() {
+        let mut patient = Patient::new(PatientScript::default());
+        let mut texts = Vec::new();
+        let mut sound = crate::sound::synth::babble("some words that nobody knows here", 5);
+        sound.resize(sound.len() + 40_000, 0xFF);
+        for (n, heard) in sound.repeat(2).chunks(160).enumerate() {
+            texts.extend(patient.tick(n as u64 * 20, heard).began.map(|clip| clip.name.into_owned()));
+        }
+        assert_eq!(texts, ["patient_breathing_good", "patient_weight_182"]);
+    }
+
+    #[test]
+    fn scripted_words_are_understood() {
+        for (text, topic) in [
+            ("Please say or key in your weight in pounds.", Topic::Weight),
+            ("Are your ankles swollen? Press 1 for yes.", Topic::Swelling),
+            ("Take a deep breath and say ahhh.", Topic::Vowel),
+            ("Thank you. Goodbye.", Topic::Goodbye),
+            ("Is that right?", Topic::Other),
+        ] {
+            assert_eq!(topic_of(text), Some(topic), "{text}");
+        }
+        assert_eq!(topic_of("One moment please."), None);
+    }
+
+    #[test]
+    fn every_scenario_exists() {
+        for name in SCENARIOS {
+            assert_eq!(PatientScript::scenario(name).unwrap().name, *name);
+        }
+        assert!(PatientScript::scenario("nobody").is_none());
+        let (spoken, audio, _) = converse(PatientScript::scenario("silent").unwrap(), &["agent_greeting"]);
+        assert!(spoken.is_empty());
+        assert!(audio.iter().all(|b| *b == 0xFF));
+        assert!(converse(PatientScript::scenario("hangs-up-early").unwrap(), &["agent_greeting"]).2.is_some());
     }
 }
