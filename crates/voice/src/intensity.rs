@@ -45,7 +45,7 @@ impl Intensity {
 /// usual). The window lasts 6.4 periods of it, the step 0.8. `None` if the sound is shorter.
 #[must_use]
 pub fn contour(sound: &Sound<'_>, floor_hz: f64) -> Option<Intensity> {
-    if !(floor_hz > 0.0) {
+    if floor_hz.is_nan() || floor_hz <= 0.0 {
         return None;
     }
     let half_s = 3.2 / floor_hz;

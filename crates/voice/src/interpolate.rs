@@ -20,8 +20,7 @@ pub(crate) fn sinc(y: &[f64], x: f64, depth: usize) -> f64 {
     let (Some(&first), Some(&last)) = (y.first(), y.last()) else {
         return 0.0;
     };
-    // Written so that NaN falls out here too.
-    if !(x >= 1.0) {
+    if x.is_nan() || x < 1.0 {
         return first;
     }
     if x > count as f64 {

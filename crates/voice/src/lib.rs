@@ -7,6 +7,7 @@ pub mod harmonicity;
 pub mod intensity;
 mod interpolate;
 mod math;
+pub mod pauses;
 pub mod perturbation;
 pub mod pitch;
 pub mod pulses;

@@ -182,12 +182,13 @@ impl Walker<'_> {
         };
         let fixed = sound.nearest_index(time - half);
         let last = sound.nearest_index(time + half);
-        let (mut r1, mut r2, mut r3) = (0.0, 0.0, 0.0);
+        let (mut r2, mut r3) = (0.0, 0.0);
         let mut best: Option<([f64; 3], i64, f64)> = None;
         for moved in sound.low_index(near - half)..=sound.high_index(far - half) {
             let (a, b) = self.overlap(fixed, last, moved);
             let product = dot(a, b);
-            (r1, r2) = (r2, r3);
+            let r1 = r2;
+            r2 = r3;
             r3 = if product == 0.0 { 0.0 } else { product / (dot(a, a) * dot(b, b)).sqrt() };
             if r2 > best.map_or(-1.0, |(triple, ..)| triple[1]) && r2 >= r1 && r2 >= r3 {
                 // The peak is that of the stretch one step after the maximum; see the traps of
