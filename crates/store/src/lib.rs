@@ -30,6 +30,7 @@ mod calls;
 mod db;
 mod error;
 mod frames;
+mod group;
 mod ids;
 mod keys;
 mod patients;

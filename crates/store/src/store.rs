@@ -2,6 +2,7 @@
 
 use crate::db::{Db, create_private_dir};
 use crate::error::Doing;
+use crate::group::GroupCommit;
 use crate::vault::Vault;
 use crate::{CallHandle, MasterKey, RecordingReader, RecordingWriter, Result, StoreError};
 use clinic::CallId;
@@ -26,6 +27,7 @@ pub struct Store {
 pub(crate) struct Inner {
     pub(crate) db: Db,
     pub(crate) vault: Vault,
+    pub(crate) events: GroupCommit,
     pub(crate) audio_dir: PathBuf,
 }
 
@@ -50,7 +52,8 @@ impl Store {
         create_private_dir(&config.audio_dir).doing("create the audio directory")?;
         let vault = Vault::new(&master)?;
         let db = Db::open(&config.database_url).await?;
-        let store = Self { inner: Arc::new(Inner { db, vault, audio_dir: config.audio_dir }) };
+        let store =
+            Self { inner: Arc::new(Inner { db, vault, events: GroupCommit::default(), audio_dir: config.audio_dir }) };
         store.check_key().await?;
         Ok(store)
     }

@@ -35,8 +35,14 @@ struct SealedSegment {
     report: serde_json::Value,
 }
 
+/// Entries of one call, ready to be written.
+pub(crate) struct Batch {
+    call: CallHandle,
+    pub(crate) rows: Vec<EventRow>,
+}
+
 /// An entry ready to be written.
-struct EventRow {
+pub(crate) struct EventRow {
     seq: i64,
     at_us: i64,
     kind: &'static str,
@@ -59,9 +65,7 @@ impl Store {
             return Ok(());
         }
         let rows = event_rows(call, first_seq, events)?;
-        let mut tx = db.begin().await?;
-        write_events(&mut tx, call, &rows).await?;
-        tx.commit().await.doing("save events")
+        self.inner.events.write(db, Batch { call: call.clone(), rows }).await
     }
 
     /// The timeline of a call, in order.
@@ -157,8 +161,10 @@ fn event_rows(call: &CallHandle, first_seq: u64, events: &[TimelineEvent]) -> Re
     Ok(rows)
 }
 
-/// Writes what is not there yet. Looks before it writes, so that a conflict leaves the transaction untouched.
-async fn write_events(tx: &mut SqliteConnection, call: &CallHandle, rows: &[EventRow]) -> Result<()> {
+/// Writes the entries that are not there yet. Looks before it writes, so that a conflict leaves the transaction
+/// untouched.
+pub(crate) async fn write_events(tx: &mut SqliteConnection, batch: &Batch) -> Result<()> {
+    let Batch { call, rows } = batch;
     let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
     let range = sqlx::query(EVENTS_IN_RANGE).bind(call.id.as_str()).bind(first.seq).bind(last.seq + 1);
     let known = range.fetch_all(&mut *tx).await.doing("read events")?;
