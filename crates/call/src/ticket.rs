@@ -130,15 +130,15 @@ pub fn issue(key: &TicketKey, claims: &TicketClaims) -> String {
 /// # Errors
 /// [`TicketError::Malformed`], [`TicketError::BadSignature`] or [`TicketError::Expired`].
 pub fn verify(key: &TicketKey, ticket: &str, now_unix_s: u64) -> Result<TicketClaims, TicketError> {
-    if ticket.len() > MAX_TICKET_BYTES || !ticket.starts_with(VERSION) {
+    if ticket.len() > MAX_TICKET_BYTES {
         return Err(TicketError::Malformed);
     }
-    let (signed, signature) = ticket.rsplit_once('.').ok_or(TicketError::Malformed)?;
+    let parts = ticket.strip_prefix(VERSION).and_then(|rest| rest.split_once('.'));
+    let (plain, signature) = parts.ok_or(TicketError::Malformed)?;
     let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TicketError::Malformed)?;
-    hmac::verify(&key.hmac(), format!("{PURPOSE}{signed}").as_bytes(), &signature)
+    hmac::verify(&key.hmac(), format!("{PURPOSE}{VERSION}{plain}").as_bytes(), &signature)
         .map_err(|_| TicketError::BadSignature)?;
 
-    let plain = signed.strip_prefix(VERSION).ok_or(TicketError::Malformed)?;
     let plain = URL_SAFE_NO_PAD.decode(plain).map_err(|_| TicketError::Malformed)?;
     let (call_sid, account_sid, nonce, expires_unix_s): (String, String, String, u64) =
         serde_json::from_slice(&plain).map_err(|_| TicketError::Malformed)?;
