@@ -251,3 +251,84 @@ impl BlockHeader {
 fn fnv1a(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn frame(number: u64) -> Frame<'static> {
+        Frame::Patient { position_samples: number, arrived_us: number, ulaw: &[0x55; 160] }
+    }
+
+    fn count(dir: &Path, id: &CallId, key: &DataKey) -> u64 {
+        let mut reader = RecordingReader::open(dir, id, key.clone()).unwrap();
+        let mut next = 0;
+        while let Some(read) = reader.next_frame().unwrap() {
+            assert_eq!(read, frame(next));
+            next += 1;
+        }
+        next
+    }
+
+    #[test]
+    fn a_full_disk_costs_nothing_while_it_is_short_and_is_bounded_while_it_is_long() {
+        let dir = tempfile::tempdir().unwrap();
+        let (id, key) = (CallId::parse("c1").unwrap(), DataKey::random().unwrap());
+        let mut writer = RecordingWriter::create(dir.path(), &id, key.clone()).unwrap();
+        writer.append(&frame(0)).unwrap();
+        writer.flush().unwrap();
+
+        // A device that refuses every byte stands in for the full disk.
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let good = std::mem::replace(&mut writer.file, full);
+        let mut taken = 1;
+        writer.append(&frame(taken)).unwrap();
+        assert_eq!(writer.flush().unwrap_err().code(), "unavailable");
+        taken += 1;
+        let refused = loop {
+            match writer.append(&frame(taken)) {
+                Ok(()) => taken += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused.code(), "unavailable");
+        assert!((5_000..10_000).contains(&taken), "{taken} frames were kept");
+        assert_eq!(writer.finish().unwrap_err().code(), "unavailable");
+        // An attempt that got half-way.
+        good.write_all_at(&[0xaa; 1_000], writer.offset).unwrap();
+        assert!(RecordingReader::open(dir.path(), &id, key.clone()).unwrap().next_frame().is_ok());
+
+        writer.file = good;
+        writer.append(&frame(taken)).unwrap();
+        writer.finish().unwrap();
+        assert_eq!(count(dir.path(), &id, &key), taken + 1);
+    }
+
+    #[test]
+    fn appending_does_not_allocate_in_steady_state() {
+        let dir = tempfile::tempdir().unwrap();
+        let (id, key) = (CallId::parse("c1").unwrap(), DataKey::random().unwrap());
+        let mut writer = RecordingWriter::create(dir.path(), &id, key).unwrap();
+        for number in 0..1_000 {
+            writer.append(&frame(number)).unwrap();
+            if number % 25 == 24 {
+                writer.flush().unwrap();
+            }
+        }
+        // Both buffers, whichever is in use, still have their first size.
+        assert_eq!((writer.open.capacity(), writer.sealed.capacity()), (BUFFER, BUFFER));
+    }
+
+    #[test]
+    fn a_block_header_that_was_changed_is_refused() {
+        let header = BlockHeader { length: 77, index: 3, nonce: [9; NONCE_LEN] };
+        let bytes = header.encode();
+        assert_eq!(BlockHeader::decode(&bytes), Some(header));
+        for bit in 0..BLOCK_HEADER * 8 {
+            let mut changed = bytes;
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(BlockHeader::decode(&changed), None);
+        }
+    }
+}
