@@ -3,13 +3,20 @@
 //! [`ElevenLabsSim::start`] opens a listener; [`Conversation`] is the agent itself, free of IO.
 
 pub mod config;
+pub mod conversation;
+mod ear;
+mod events;
 pub mod faults;
+mod hearing;
+pub mod init;
+mod rest;
 pub mod script;
 mod server;
 pub mod speech;
 pub mod stats;
 
 pub use config::SimConfig;
+pub use conversation::{Conversation, LATE_TONE_HZ, Out};
 pub use faults::{Fault, FaultError, Faults, LateAudio};
 pub use script::{Beat, Listen, Script};
 pub use server::{ElevenLabsSim, Running};

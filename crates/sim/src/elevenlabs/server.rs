@@ -1,9 +1,35 @@
-//! The listener and the task of each conversation.
+//! The listener, the handshakes and the task of each conversation.
 
-use super::{SimConfig, Stats};
+use super::conversation::{Conversation, Out};
+use super::rest::{self, Signatures};
+use super::{ConversationStats, Fault, Faults, SimConfig, Stats};
 use crate::SimError;
+use crate::rng::Rng;
+use axum::Router;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use axum::serve::ListenerExt as _;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write as _;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Longest time a client may take to read a frame.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait for the client's half of a close handshake.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Largest message accepted, far above any chunk of caller audio.
+const MAX_MESSAGE: usize = 1 << 20;
 
 /// The simulated service.
 #[derive(Debug)]
@@ -15,40 +41,362 @@ impl ElevenLabsSim {
     /// # Errors
     /// When the address cannot be bound or the frame log cannot be opened.
     pub async fn start(config: SimConfig) -> Result<Running, SimError> {
-        let listener = tokio::net::TcpListener::bind(config.listen)
-            .await
-            .map_err(|source| SimError::Listen { addr: config.listen, source })?;
-        let addr = listener.local_addr().map_err(|source| SimError::Listen { addr: config.listen, source })?;
-        Ok(Running { addr, stats: Arc::default() })
+        let fail = |source| SimError::Listen { addr: config.listen, source };
+        let listener = tokio::net::TcpListener::bind(config.listen).await.map_err(fail)?;
+        let addr = listener.local_addr().map_err(fail)?;
+        let log = config.frame_log.as_deref().map(FrameLog::open).transpose()?;
+        let service = Arc::new(Service {
+            addr,
+            began: Instant::now(),
+            signatures: Mutex::new(Signatures::new(config.seed, config.api_key.is_some())),
+            conversations: Mutex::default(),
+            live: AtomicU64::new(0),
+            counted: Mutex::default(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            log,
+            config: Arc::new(config),
+        });
+        let router = Router::new()
+            .route("/v1/convai/conversation/get-signed-url", get(signed_url))
+            .route("/v1/convai/conversation/get_signed_url", get(signed_url))
+            .route("/v1/convai/conversation", get(conversation))
+            .fallback(|| async { (StatusCode::NOT_FOUND, Json(serde_json::json!({"detail": "Not Found"}))) })
+            .with_state(Arc::clone(&service));
+        let stop = service.stop.clone();
+        service.tasks.spawn(async move {
+            let listener = listener.tap_io(|stream| {
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "no TCP_NODELAY");
+                }
+            });
+            let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+            if let Err(error) = served {
+                tracing::warn!(%error, "simulated agents service stopped");
+            }
+        });
+        Ok(Running { service })
     }
 }
 
 /// A running simulated service.
 #[derive(Debug)]
 pub struct Running {
-    addr: SocketAddr,
-    stats: Arc<Mutex<Stats>>,
+    service: Arc<Service>,
 }
 
 impl Running {
     /// The address it listens on.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.service.addr
     }
 
     /// Base URL for `ELEVENLABS_BASE_URL`.
     #[must_use]
     pub fn base_url(&self) -> String {
-        format!("http://{}", self.addr)
+        format!("http://{}", self.service.addr)
     }
 
     /// What happened so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.stats.lock().map(|stats| stats.clone()).unwrap_or_default()
+        let (signed_urls, refused) = *lock(&self.service.counted);
+        let conversations = lock(&self.service.conversations).iter().map(|c| lock(c).stats().clone()).collect();
+        Stats { signed_urls, refused, conversations }
     }
 
-    /// Closes the listener and every conversation.
-    pub async fn shutdown(self) {}
+    /// Closes the listener and drops every conversation.
+    pub async fn shutdown(self) {
+        self.service.stop.cancel();
+        self.service.tasks.close();
+        // A client that never reads cannot hold us up.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.service.tasks.wait()).await;
+    }
+}
+
+#[derive(Debug)]
+struct Service {
+    addr: SocketAddr,
+    config: Arc<SimConfig>,
+    began: Instant,
+    signatures: Mutex<Signatures>,
+    conversations: Mutex<Vec<Arc<Mutex<Conversation>>>>,
+    live: AtomicU64,
+    /// Signed URLs issued, requests refused.
+    counted: Mutex<(u64, u64)>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    log: Option<FrameLog>,
+}
+
+impl Service {
+    fn now_ms(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+
+    /// The faults of the next conversation.
+    fn faults(&self) -> Faults {
+        let begun = lock(&self.conversations).len() as u64;
+        match self.config.faulty_conversations {
+            Some(limit) if begun >= limit => Faults::none(),
+            _ => self.config.faults.clone(),
+        }
+    }
+
+    fn refuse(&self, status: StatusCode, body: serde_json::Value) -> Response {
+        lock(&self.counted).1 += 1;
+        (status, Json(body)).into_response()
+    }
+
+    /// Faults that answer any request with an error.
+    async fn fault_response(&self) -> Option<Response> {
+        let faults = self.faults();
+        if let Some(delay) = faults.find(|f| if let Fault::AcceptDelay(d) = f { Some(d) } else { None }) {
+            tokio::time::sleep(delay).await;
+        }
+        if faults.has(Fault::Reject401) {
+            return Some(self.refuse(StatusCode::UNAUTHORIZED, rest::unauthorized()));
+        }
+        if faults.has(Fault::Reject404) {
+            return Some(self.refuse(StatusCode::NOT_FOUND, rest::agent_not_found("?")));
+        }
+        if faults.has(Fault::Http500) {
+            let body = serde_json::json!({"detail": {"status": "internal_error", "message": "simulated"}});
+            return Some(self.refuse(StatusCode::INTERNAL_SERVER_ERROR, body));
+        }
+        None
+    }
+
+    fn key_is_good(&self, headers: &HeaderMap) -> bool {
+        let given = headers.get("xi-api-key").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        self.config.api_key.as_deref().map_or(!given.is_empty(), |key| key == given)
+    }
+}
+
+async fn signed_url(
+    State(service): State<Arc<Service>>,
+    Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(response) = service.fault_response().await {
+        return response;
+    }
+    if !service.key_is_good(&headers) {
+        return service.refuse(StatusCode::UNAUTHORIZED, rest::unauthorized());
+    }
+    let Some(agent_id) = query.get("agent_id").filter(|id| !id.is_empty()) else {
+        return service.refuse(StatusCode::UNPROCESSABLE_ENTITY, rest::missing_parameter("agent_id"));
+    };
+    if service.config.agent_id.as_ref().is_some_and(|known| known != agent_id) {
+        return service.refuse(StatusCode::NOT_FOUND, rest::agent_not_found(agent_id));
+    }
+    let with_id = query.get("include_conversation_id").is_some_and(|v| v == "true");
+    let number = {
+        let mut counted = lock(&service.counted);
+        counted.0 += 1;
+        counted.0
+    };
+    let conversation_id =
+        with_id.then(|| format!("conv_{}", Rng::named(service.config.seed ^ (number << 32), "signed").hex(26)));
+    let signature = lock(&service.signatures).issue(agent_id, conversation_id.clone(), service.now_ms());
+    let mut url = format!(
+        "ws://{}/v1/convai/conversation?agent_id={agent_id}&conversation_signature={signature}",
+        headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or_default()
+    );
+    if let Some(id) = conversation_id {
+        url.push_str(&format!("&conversation_id={id}"));
+    }
+    Json(serde_json::json!({"signed_url": url})).into_response()
+}
+
+async fn conversation(
+    State(service): State<Arc<Service>>,
+    Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    tokio::time::sleep(service.config.accept_delay).await;
+    if let Some(response) = service.fault_response().await {
+        return response;
+    }
+    let agent_id = query.get("agent_id").cloned().unwrap_or_default();
+    if agent_id.is_empty() {
+        return service.refuse(StatusCode::UNPROCESSABLE_ENTITY, rest::missing_parameter("agent_id"));
+    }
+    if service.config.agent_id.as_ref().is_some_and(|known| *known != agent_id) {
+        return service.refuse(StatusCode::NOT_FOUND, rest::agent_not_found(&agent_id));
+    }
+    let bearer = headers
+        .get("sec-websocket-protocol")
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|offered| offered.split(',').any(|p| p.trim().starts_with("bearer.")));
+    let (authorization, signed_id) = match query.get("conversation_signature") {
+        Some(signature) => match lock(&service.signatures).redeem(signature, &agent_id, service.now_ms()) {
+            Ok(id) => ("signed-url", id),
+            Err(problem) => {
+                let body = serde_json::json!({"detail": {"status": "invalid_signature", "message": problem}});
+                return service.refuse(StatusCode::UNAUTHORIZED, body);
+            }
+        },
+        None if headers.contains_key("xi-api-key") => {
+            if !service.key_is_good(&headers) {
+                return service.refuse(StatusCode::UNAUTHORIZED, rest::unauthorized());
+            }
+            ("api-key", None)
+        }
+        None if bearer => ("bearer", None),
+        None if service.config.api_key.is_some() => {
+            return service.refuse(StatusCode::UNAUTHORIZED, rest::unauthorized());
+        }
+        None => ("none", None),
+    };
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => {
+            lock(&service.counted).1 += 1;
+            return rejection.into_response();
+        }
+    };
+    let faults = service.faults();
+    let live = service.live.fetch_add(1, Ordering::Relaxed);
+    let full = service.config.max_conversations.is_some_and(|most| live >= most);
+    let (chat, socket_number) = {
+        let mut all = lock(&service.conversations);
+        let number = all.len() as u64;
+        let seed = service.config.seed.wrapping_add(number.wrapping_mul(0x9e37_79b9));
+        let id = signed_id.unwrap_or_else(|| format!("conv_{}", Rng::named(seed, "conversation-id").hex(26)));
+        let stats = ConversationStats {
+            conversation_id: id,
+            agent_id,
+            authorization: authorization.to_owned(),
+            ..ConversationStats::default()
+        };
+        let chat = Arc::new(Mutex::new(Conversation::new(Arc::clone(&service.config), faults, stats, seed)));
+        all.push(Arc::clone(&chat));
+        (chat, number)
+    };
+    let task_service = Arc::clone(&service);
+    upgrade
+        .protocols(["convai"])
+        .read_buffer_size(4096)
+        .write_buffer_size(0)
+        .max_message_size(MAX_MESSAGE)
+        .max_frame_size(MAX_MESSAGE)
+        .on_upgrade(move |socket| async move {
+            let service = task_service;
+            let tracker = service.tasks.clone();
+            let done = tracker.spawn(async move {
+                run(&service, socket, &chat, full).await;
+                service.live.fetch_sub(1, Ordering::Relaxed);
+                tracing::debug!(socket_number, "conversation over");
+            });
+            if let Err(error) = done.await {
+                tracing::warn!(%error, "conversation task failed");
+            }
+        })
+}
+
+/// One conversation: the socket on one side, the state machine on the other.
+async fn run(service: &Service, mut socket: WebSocket, chat: &Mutex<Conversation>, full: bool) {
+    let began = Instant::now();
+    let now = || began.elapsed().as_millis() as u64;
+    if full {
+        close(&mut socket, 3008, "too many concurrent connections".to_owned()).await;
+        lock(chat).closed(now(), Some(3008));
+        return;
+    }
+    let ended_by_client = loop {
+        while let Some(out) = { lock(chat).poll(now()) } {
+            match out {
+                Out::Text(text) => {
+                    if let Some(log) = &service.log {
+                        log.sent(&text);
+                    }
+                    let sent = tokio::time::timeout(SEND_TIMEOUT, socket.send(Message::Text(text.into()))).await;
+                    if !matches!(sent, Ok(Ok(()))) {
+                        lock(chat).closed(now(), None);
+                        return;
+                    }
+                }
+                Out::Close { code, reason } => return close(&mut socket, code, reason).await,
+                // Dropping the socket ends TCP without a close frame.
+                Out::Drop => return,
+            }
+        }
+        let wake = began + Duration::from_millis(lock(chat).next_timeout(now()));
+        let message = tokio::select! {
+            message = socket.recv() => message,
+            () = tokio::time::sleep_until(wake) => continue,
+            () = service.stop.cancelled() => break None,
+        };
+        match message {
+            Some(Ok(Message::Text(text))) => {
+                if let Some(log) = &service.log {
+                    log.received(&text);
+                }
+                lock(chat).handle_text(now(), &text);
+            }
+            Some(Ok(Message::Binary(_))) => lock(chat).handle_binary(now()),
+            // An empty close frame reads as 1005.
+            Some(Ok(Message::Close(frame))) => break Some(frame.map_or(1005, |frame| frame.code)),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Err(_)) | None => break None,
+        }
+    };
+    lock(chat).closed(now(), ended_by_client);
+    if ended_by_client.is_some() {
+        // Reading on lets the library answer the close handshake.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, socket.recv()).await;
+    }
+}
+
+async fn close(socket: &mut WebSocket, code: u16, reason: String) {
+    let frame = CloseFrame { code, reason: reason.into() };
+    if socket.send(Message::Close(Some(frame))).await.is_err() {
+        return;
+    }
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, async {
+        while let Some(Ok(message)) = socket.recv().await {
+            if matches!(message, Message::Close(_)) {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+/// Frames as JSON lines, for checking against the official types.
+#[derive(Debug)]
+struct FrameLog {
+    sent: Mutex<File>,
+    received: Mutex<File>,
+}
+
+impl FrameLog {
+    fn open(dir: &std::path::Path) -> Result<Self, SimError> {
+        let fail = |source| SimError::Log { path: dir.display().to_string(), source };
+        std::fs::create_dir_all(dir).map_err(fail)?;
+        let create = |name: &str| File::create(dir.join(name)).map(Mutex::new).map_err(fail);
+        Ok(Self { sent: create("sent.jsonl")?, received: create("received.jsonl")? })
+    }
+
+    fn sent(&self, text: &str) {
+        Self::write(&self.sent, text);
+    }
+
+    fn received(&self, text: &str) {
+        Self::write(&self.received, text);
+    }
+
+    fn write(file: &Mutex<File>, text: &str) {
+        if let Err(error) = writeln!(lock(file), "{text}") {
+            tracing::warn!(%error, "frame log");
+        }
+    }
+}
+
+/// A poisoned lock only means another task panicked; the statistics are still readable.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
