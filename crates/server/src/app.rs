@@ -1,0 +1,38 @@
+//! What all requests and calls of a server share.
+
+use crate::agent_link::AgentDialer;
+use crate::analysis::Analysis;
+use crate::health::Health;
+use crate::recorder::Recorder;
+use crate::registry::Registry;
+use crate::settings::Settings;
+use call::ticket::TicketKey;
+use std::sync::atomic::AtomicBool;
+use store::Store;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+/// The shared state of a server.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) settings: Settings,
+    pub(crate) store: Store,
+    pub(crate) dialer: AgentDialer,
+    pub(crate) recorder: Recorder,
+    pub(crate) analysis: Analysis,
+    pub(crate) registry: Registry,
+    pub(crate) ticket_key: TicketKey,
+    pub(crate) health: Health,
+    /// True once the server was asked to stop: no new calls.
+    pub(crate) draining: AtomicBool,
+    /// Media sockets that have not shown a ticket yet.
+    pub(crate) anonymous_sockets: Semaphore,
+    /// The tasks of live calls.
+    pub(crate) calls: TaskTracker,
+}
+
+impl App {
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,147 @@
+//! Is everything there that a call needs? Checked in the background, so that asking costs nothing and a slow service
+//! cannot slow the answer.
+
+use crate::agent_link::AgentDialer;
+use crate::app::App;
+use crate::limits;
+use crate::settings::TwilioSettings;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use call::agent::ConnectFailure;
+use secrecy::ExposeSecret;
+use serde_json::json;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What the last check found, a word per service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Findings {
+    eleven_labs: &'static str,
+    twilio: &'static str,
+    voice_analysis: &'static str,
+    database: &'static str,
+}
+
+/// The state of the services a call needs.
+#[derive(Debug)]
+pub(crate) struct Health {
+    findings: Mutex<Findings>,
+}
+
+impl Health {
+    pub(crate) fn new() -> Self {
+        let unknown = "unknown";
+        let findings = Findings { eleven_labs: unknown, twilio: unknown, voice_analysis: unknown, database: unknown };
+        Self { findings: Mutex::new(findings) }
+    }
+
+    fn findings(&self) -> Findings {
+        *self.findings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_usable(&self) -> bool {
+        let found = self.findings();
+        found.database == "ready" && found.voice_analysis == "ready"
+    }
+}
+
+/// Checks for ever.
+pub(crate) async fn watch(app: Arc<App>, http: reqwest::Client) {
+    loop {
+        let before = app.health.findings();
+        let found = check(&app, &http).await;
+        if found != before {
+            tracing::info!(
+                elevenlabs = found.eleven_labs,
+                twilio = found.twilio,
+                voice_analysis = found.voice_analysis,
+                database = found.database,
+                "services checked"
+            );
+        }
+        *app.health.findings.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        tokio::time::sleep(limits::HEALTH_EVERY).await;
+    }
+}
+
+async fn check(app: &App, http: &reqwest::Client) -> Findings {
+    let database = async {
+        match tokio::time::timeout(limits::HEALTH_WAIT, app.store.ping()).await {
+            Ok(Ok(())) => "ready",
+            Ok(Err(_)) => "failing",
+            Err(_) => "timeout",
+        }
+    };
+    let analysis = async { if app.analysis.is_alive().await { "ready" } else { "stuck" } };
+    let (eleven_labs, twilio, voice_analysis, database) =
+        tokio::join!(check_agent(&app.dialer), check_twilio(&app.settings.twilio, http), analysis, database);
+    Findings { eleven_labs, twilio, voice_analysis, database }
+}
+
+/// Asks for a signed URL, which needs everything a call needs: the network, the key and the agent.
+async fn check_agent(dialer: &AgentDialer) -> &'static str {
+    if !dialer.is_configured() {
+        return "not configured";
+    }
+    match tokio::time::timeout(limits::HEALTH_WAIT, dialer.signed_url()).await {
+        Ok(Ok(_)) => "connected",
+        Ok(Err(ConnectFailure::Http { status: 401 | 403 })) => "unauthorized",
+        Ok(Err(ConnectFailure::Http { status: 404 })) => "agent not found",
+        Ok(Err(ConnectFailure::Http { .. } | ConnectFailure::BadResponse)) => "failing",
+        Ok(Err(_)) => "unreachable",
+        Err(_) => "timeout",
+    }
+}
+
+/// Reads our own account, which needs the network and valid credentials.
+async fn check_twilio(settings: &TwilioSettings, http: &reqwest::Client) -> &'static str {
+    let (Some(account), Some(token)) = (&settings.account_sid, &settings.auth_token) else { return "not configured" };
+    let (user, secret) = match &settings.api_key {
+        Some((sid, secret)) => (sid, secret),
+        None => (account, token),
+    };
+    let base = settings.base_url.trim_end_matches('/');
+    let request = http
+        .get(format!("{base}/2010-04-01/Accounts/{account}.json"))
+        .basic_auth(user, Some(secret.expose_secret()))
+        .timeout(limits::HEALTH_WAIT);
+    match request.send().await {
+        Ok(response) if response.status().is_success() => "ready",
+        Ok(response) if matches!(response.status().as_u16(), 401 | 403) => "unauthorized",
+        Ok(_) => "failing",
+        Err(error) if error.is_timeout() => "timeout",
+        Err(_) => "unreachable",
+    }
+}
+
+/// `GET /health`
+pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
+    let found = app.health.findings();
+    let usable = app.health.is_usable();
+    let complete = usable && found.eleven_labs == "connected" && found.twilio == "ready";
+    let (code, status) = match (usable, complete) {
+        (true, true) => (StatusCode::OK, "healthy"),
+        (true, false) => (StatusCode::OK, "degraded"),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
+    };
+    let body = json!({
+        "status": status,
+        "services": {
+            "elevenLabs": found.eleven_labs,
+            "twilio": found.twilio,
+            "voiceAnalysis": found.voice_analysis,
+            "database": found.database,
+        },
+        "calls": { "active": app.registry.live(), "maximum": app.settings.max_calls },
+        "version": env!("CARGO_PKG_VERSION"),
+    });
+    (code, [(axum::http::header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}
+
+/// `GET /ready`
+pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
+    let ready = app.health.is_usable() && !app.is_draining();
+    let (code, status) = if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
+    (code, Json(json!({ "status": status }))).into_response()
+}

@@ -1,0 +1,86 @@
+//! Every queue, buffer, time limit and size limit of the server in one place, each with its reason and what happens
+//! when it is reached. Nothing in the server grows without one of these.
+
+use std::time::Duration;
+
+/// Bytes of one read from a WebSocket. The default of the library (128 KiB a connection) costs twice the CPU and
+/// twenty times the memory for messages of 400 bytes.
+pub const WS_READ_BUFFER: usize = 4 * 1024;
+
+/// Longest message taken from Twilio; a media message has about 420 bytes. Longer: the socket is closed.
+pub const PHONE_MESSAGE_MAX: usize = 64 * 1024;
+
+/// Longest message taken from an agent: its own client accepts 16 MiB, because a piece of speech can be large.
+pub const AGENT_MESSAGE_MAX: usize = 16 * 1024 * 1024;
+
+/// Messages waiting for Twilio. The playout's lead is three messages and three marks, so this many means that the phone
+/// does not read any more: its leg counts as dead.
+pub const PHONE_OUTBOX: usize = 256;
+
+/// Messages waiting for the agent: two seconds of 20 ms frames and room for control messages. Full: the agent has
+/// stalled and counts as lost.
+pub const AGENT_OUTBOX: usize = 160;
+
+/// Commands from callbacks to a call. Each is a signal that the call ends; one is enough.
+pub const CALL_COMMANDS: usize = 16;
+
+/// Answers of tools on their way back to a call.
+pub const TOOL_ANSWERS: usize = 32;
+
+/// How often a call hands its audio to the recorder and to the analysis. A killed process loses at most this and the
+/// time of one write.
+pub const AUDIO_BATCH: Duration = Duration::from_millis(250);
+
+/// Batches waiting for a recorder or an analysis thread, over all calls of that thread. Full: the call keeps its batch
+/// and tries again.
+pub const AUDIO_QUEUE: usize = 4_096;
+
+/// Frames (phone and agent together) that a call keeps while the recorder is behind: about a minute. Beyond that the
+/// oldest are dropped and counted.
+pub const AUDIO_BACKLOG: usize = 6_000;
+
+/// Timeline entries on their way from a call to the store, and how many a call keeps while the store is behind. Beyond
+/// that entries are dropped and counted; a call has a few hundred.
+pub const JOURNAL_QUEUE: usize = 1_024;
+/// See [`JOURNAL_QUEUE`].
+pub const JOURNAL_BACKLOG: usize = 8_192;
+/// Entries written in one transaction.
+pub const JOURNAL_BATCH: usize = 256;
+
+/// Calls at once. Full: callers hear an apology and are asked to call again.
+pub const CALLS_MAX: usize = 1_000;
+
+/// Body of a webhook; Twilio's forms have about 2 kB.
+pub const WEBHOOK_BODY_MAX: usize = 64 * 1024;
+
+/// How long a ticket is good for. Twilio opens the stream within a second.
+pub const TICKET_LIFETIME: Duration = Duration::from_secs(60);
+
+/// Tickets remembered, used or not. Full: the oldest is forgotten, and its stream will be refused.
+pub const TICKETS: usize = 8_192;
+
+/// How long a new media socket may take to send its `start`.
+pub const START_WAIT: Duration = Duration::from_secs(10);
+
+/// Media sockets that have not shown a ticket yet. Full: further ones are refused.
+pub const ANONYMOUS_SOCKETS: usize = 256;
+
+/// One attempt to reach an agent: the signed URL and the socket.
+pub const AGENT_CONNECT: Duration = Duration::from_secs(5);
+
+/// Closing a socket politely.
+pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
+
+/// What is left of a call (recording, analysis, records) has this long after its end.
+pub const FINISH_WAIT: Duration = Duration::from_secs(60);
+
+/// Outcomes remembered for Twilio's question what to do after the stream.
+pub const RECENT_CALLS: usize = 4_096;
+
+/// Between two checks of the services behind `/health`, and how long one check may take.
+pub const HEALTH_EVERY: Duration = Duration::from_secs(15);
+/// See [`HEALTH_EVERY`].
+pub const HEALTH_WAIT: Duration = Duration::from_secs(4);
+
+/// How long live calls may go on after a request to stop.
+pub const DRAIN_WAIT: Duration = Duration::from_secs(600);

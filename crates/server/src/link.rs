@@ -1,0 +1,181 @@
+//! A WebSocket with a bounded outbox.
+//!
+//! Reading and writing are driven by the same poll, so a peer that does not read never keeps us from reading, and the
+//! other leg of the call is never touched by it.
+
+use crate::limits;
+use axum::extract::ws;
+use futures_util::{Sink, Stream};
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio_tungstenite::tungstenite;
+
+/// What a socket yields.
+#[derive(Debug)]
+pub(crate) enum Received<M> {
+    /// A text message; read it with [`Wire::text`].
+    Text(M),
+    /// A binary message.
+    Binary,
+    /// The socket is gone. `Some` holds the code and reason of a close frame.
+    Closed(Option<(u16, String)>),
+}
+
+/// The message type of a WebSocket library.
+pub(crate) trait Wire: Sized {
+    fn from_text(text: String) -> Self;
+    fn closing(code: u16, reason: &'static str) -> Self;
+    fn text(&self) -> &str;
+    /// `None` for control frames that the library answers itself.
+    fn sort(self) -> Option<Received<Self>>;
+}
+
+impl Wire for ws::Message {
+    fn from_text(text: String) -> Self {
+        Self::Text(text.into())
+    }
+
+    fn closing(code: u16, reason: &'static str) -> Self {
+        Self::Close(Some(ws::CloseFrame { code, reason: reason.into() }))
+    }
+
+    fn text(&self) -> &str {
+        if let Self::Text(text) = self { text.as_str() } else { "" }
+    }
+
+    fn sort(self) -> Option<Received<Self>> {
+        match self {
+            Self::Text(_) => Some(Received::Text(self)),
+            Self::Binary(_) => Some(Received::Binary),
+            Self::Close(frame) => Some(Received::Closed(frame.map(|f| (f.code, f.reason.to_string())))),
+            Self::Ping(_) | Self::Pong(_) => None,
+        }
+    }
+}
+
+impl Wire for tungstenite::Message {
+    fn from_text(text: String) -> Self {
+        Self::Text(text.into())
+    }
+
+    fn closing(code: u16, reason: &'static str) -> Self {
+        Self::Close(Some(tungstenite::protocol::CloseFrame { code: code.into(), reason: reason.into() }))
+    }
+
+    fn text(&self) -> &str {
+        if let Self::Text(text) = self { text.as_str() } else { "" }
+    }
+
+    fn sort(self) -> Option<Received<Self>> {
+        match self {
+            Self::Text(_) => Some(Received::Text(self)),
+            Self::Binary(_) => Some(Received::Binary),
+            Self::Close(frame) => Some(Received::Closed(frame.map(|f| (f.code.into(), f.reason.to_string())))),
+            Self::Ping(_) | Self::Pong(_) | Self::Frame(_) => None,
+        }
+    }
+}
+
+/// A WebSocket and the messages that wait for it.
+#[derive(Debug)]
+pub(crate) struct Link<S, M> {
+    socket: S,
+    outbox: VecDeque<M>,
+    capacity: usize,
+    unflushed: bool,
+    gone: bool,
+}
+
+/// The outbox is full: the peer does not read any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stalled;
+
+impl<S, M, E> Link<S, M>
+where
+    S: Stream<Item = Result<M, E>> + Sink<M, Error = E> + Unpin,
+    M: Wire,
+{
+    pub(crate) fn new(socket: S, capacity: usize) -> Self {
+        Self { socket, outbox: VecDeque::new(), capacity, unflushed: false, gone: false }
+    }
+
+    /// Queues a text message.
+    pub(crate) fn send(&mut self, text: String) -> Result<(), Stalled> {
+        if self.outbox.len() >= self.capacity {
+            return Err(Stalled);
+        }
+        self.outbox.push_back(M::from_text(text));
+        Ok(())
+    }
+
+    /// Writes what can be written, then yields what was read. After `Closed` it must not be polled again.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Received<M>> {
+        if self.gone {
+            return Poll::Pending;
+        }
+        if let Poll::Ready(Err(_)) = self.poll_write(cx) {
+            self.gone = true;
+            return Poll::Ready(Received::Closed(None));
+        }
+        loop {
+            match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
+                Some(Ok(message)) => match message.sort() {
+                    Some(received) => {
+                        self.gone = matches!(received, Received::Closed(_));
+                        return Poll::Ready(received);
+                    }
+                    None => {}
+                },
+                Some(Err(_)) | None => {
+                    self.gone = true;
+                    return Poll::Ready(Received::Closed(None));
+                }
+            }
+        }
+    }
+
+    /// Writes what the socket takes right now. Errors and the rest show at the next [`Self::poll`], which must follow.
+    pub(crate) fn flush_now(&mut self) {
+        if !self.gone && !self.outbox.is_empty() {
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            if let Poll::Ready(Err(_)) = self.poll_write(&mut cx) {
+                self.outbox.clear();
+            }
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), E>> {
+        while !self.outbox.is_empty() {
+            ready!(Pin::new(&mut self.socket).poll_ready(cx))?;
+            if let Some(message) = self.outbox.pop_front() {
+                Pin::new(&mut self.socket).start_send(message)?;
+                self.unflushed = true;
+            }
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends what waits, says goodbye and waits for the peer's, all within [`limits::CLOSE_WAIT`].
+    pub(crate) async fn close(mut self, code: u16, reason: &'static str) {
+        if self.gone {
+            // Lets the library send the answering close frame.
+            let _ = tokio::time::timeout(limits::CLOSE_WAIT, futures_util::SinkExt::close(&mut self.socket)).await;
+            return;
+        }
+        self.outbox.push_back(M::closing(code, reason));
+        let polite = std::future::poll_fn(|cx| match self.poll(cx) {
+            Poll::Ready(Received::Closed(_)) => Poll::Ready(()),
+            Poll::Ready(_) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Pending,
+        });
+        let _ = tokio::time::timeout(limits::CLOSE_WAIT, polite).await;
+    }
+}

@@ -1,0 +1,109 @@
+//! What is counted and timed, in Prometheus' terms. Labels are few and bounded; none names a patient, a number or a
+//! call.
+
+use call::engine::Measure;
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+
+const SHORT: [f64; 12] = [0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.2, 1.0];
+const LONG: [f64; 12] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+
+/// Installs the recorder once per process and returns what renders it.
+///
+/// # Errors
+/// A text when another recorder is installed already.
+pub fn install() -> Result<&'static PrometheusHandle, String> {
+    if let Some(handle) = HANDLE.get() {
+        return Ok(handle);
+    }
+    let handle = PrometheusBuilder::new()
+        .set_buckets(&LONG)
+        .and_then(|b| b.set_buckets_for_metric(Matcher::Full("heartvoice_bridge_added_latency_seconds".into()), &SHORT))
+        .map_err(|error| error.to_string())?
+        .install_recorder();
+    let handle = match handle {
+        Ok(handle) => handle,
+        // Another thread may have been quicker.
+        Err(error) => return HANDLE.get().ok_or_else(|| error.to_string()),
+    };
+    describe();
+    Ok(HANDLE.get_or_init(|| handle))
+}
+
+fn describe() {
+    describe_gauge!("heartvoice_calls_active", "Calls in progress.");
+    describe_counter!("heartvoice_calls_total", "Calls that ended, by direction and outcome.");
+    describe_counter!("heartvoice_webhooks_total", "Webhook requests, by route and result.");
+    describe_counter!("heartvoice_media_sockets_total", "Media sockets, by result.");
+    describe_histogram!("heartvoice_bridge_added_latency_seconds", "Time between reading a frame and writing it on.");
+    describe_histogram!("heartvoice_call_setup_seconds", "From the announcement of a call to the phase named.");
+    describe_histogram!("heartvoice_barge_in_seconds", "From the onset of the caller's speech to our clear.");
+    describe_histogram!("heartvoice_audio_gap_seconds", "Silence inside a reply because its audio came too late.");
+    describe_counter!("heartvoice_frames_total", "Audio messages, by direction.");
+    describe_counter!("heartvoice_frames_dropped_total", "Audio messages and records dropped, by reason.");
+    describe_counter!("heartvoice_peer_problems_total", "Messages that could not be used, by peer.");
+    describe_counter!("heartvoice_agent_connections_total", "Attempts to reach an agent, by service and result.");
+    describe_histogram!("heartvoice_analysis_seconds", "Time to finish the analysis of a segment, by task.");
+    describe_counter!("heartvoice_recording_failures_total", "Recordings that could not be written.");
+    describe_gauge!("heartvoice_build_info", "1, with the version as label.");
+    gauge!("heartvoice_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    gauge!("heartvoice_calls_active").set(0.0);
+}
+
+pub(crate) fn calls_active(count: usize) {
+    gauge!("heartvoice_calls_active").set(count as f64);
+}
+
+pub(crate) fn call_ended(direction: &'static str, outcome: &'static str) {
+    counter!("heartvoice_calls_total", "direction" => direction, "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn webhook(route: &'static str, result: &'static str) {
+    counter!("heartvoice_webhooks_total", "route" => route, "result" => result).increment(1);
+}
+
+pub(crate) fn media_socket(result: &'static str) {
+    counter!("heartvoice_media_sockets_total", "result" => result).increment(1);
+}
+
+pub(crate) fn added_latency(leg: &'static str, spent: Duration) {
+    histogram!("heartvoice_bridge_added_latency_seconds", "leg" => leg).record(spent.as_secs_f64());
+}
+
+pub(crate) fn dropped(reason: &'static str, count: u64) {
+    counter!("heartvoice_frames_dropped_total", "reason" => reason).increment(count);
+}
+
+pub(crate) fn agent_connection(service: &'static str, result: &'static str) {
+    counter!("heartvoice_agent_connections_total", "service" => service, "result" => result).increment(1);
+}
+
+pub(crate) fn analysis_done(task: &'static str, spent: Duration) {
+    histogram!("heartvoice_analysis_seconds", "task" => task).record(spent.as_secs_f64());
+}
+
+pub(crate) fn recording_failed() {
+    counter!("heartvoice_recording_failures_total").increment(1);
+}
+
+pub(crate) fn setup(phase: &'static str, after: Duration) {
+    histogram!("heartvoice_call_setup_seconds", "phase" => phase).record(after.as_secs_f64());
+}
+
+/// Counts what the engine reports.
+pub(crate) fn measure(measure: Measure) {
+    let seconds = |ms: u64| ms as f64 / 1_000.0;
+    match measure {
+        Measure::FrameIn => counter!("heartvoice_frames_total", "direction" => "from_caller").increment(1),
+        Measure::PeerProblem { peer } => counter!("heartvoice_peer_problems_total", "peer" => peer).increment(1),
+        Measure::BargeIn { reaction_ms } => histogram!("heartvoice_barge_in_seconds").record(seconds(reaction_ms)),
+        Measure::PlayoutGap { gap_ms } => histogram!("heartvoice_audio_gap_seconds").record(seconds(gap_ms)),
+        Measure::AgentAudioDropped => dropped("stale_or_full", 1),
+        Measure::AgentReady { after_ms } => setup("agent", Duration::from_millis(after_ms)),
+        Measure::FirstAudio { after_ms } => setup("first_audio", Duration::from_millis(after_ms)),
+    }
+}
