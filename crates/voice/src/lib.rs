@@ -1,7 +1,10 @@
 //! Voice biomarkers: turns audio samples into acoustic measures that agree with Praat.
-//! It never reads files, clocks or networks, never logs, and never guesses an undefined value.
+//! It never touches files, clocks or networks, never logs, never panics on input, and never
+//! replaces an undefined value by a guess.
+//! Read [`Report`] first for what comes out, then [`Analyzer`] (or [`analyze`]) for how to get it.
 
 pub mod activity;
+pub mod analyzer;
 pub mod g711;
 pub mod harmonicity;
 pub mod intensity;
@@ -11,13 +14,19 @@ pub mod pauses;
 pub mod perturbation;
 pub mod pitch;
 pub mod pulses;
+pub mod quality;
+pub mod report;
 pub mod resample;
 pub mod sound;
 mod stats;
 pub mod units;
+mod vowel;
 pub mod wav;
 
 pub use activity::{Activity, ActivityDetector};
+pub use analyzer::{AnalyzeError, AnalyzeOptions, Analyzer, AnalyzerConfig, analyze};
+pub use report::{Channel, Measures, Pause, Quality, Report, Task, Window};
 pub use resample::{ResampleError, Resampler};
+pub use sound::Sound;
 pub use units::{Db, Hz, SampleRate, Seconds};
 pub use wav::{Wav, WavError};
