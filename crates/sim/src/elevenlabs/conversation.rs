@@ -202,8 +202,11 @@ impl Conversation {
             let id = self.stats.conversation_id.clone();
             self.plan(now, Planned::Event(events::metadata(&id, output, self.config.input_format.name())));
         }
-        self.next_ping = now + 60;
-        self.state = State::Ready;
+        // The first ping takes id 0. Audio must not: the Python SDK drops audio with id 0 as if interrupted.
+        self.next_ping = now;
+        self.check_timers(now);
+        // The JS client attaches its handlers only after metadata; a real agent takes longer than this to speak.
+        self.state = State::Until(now + self.rng.between(120, 250));
         if let Some(wait) = self.faults.find(|f| if let Fault::QueueWaiting(d) = f { Some(d) } else { None }) {
             let until = now + wait.as_millis() as u64;
             self.event(now, events::queue_status("waiting"));
@@ -346,7 +349,8 @@ impl Conversation {
         let played = now.saturating_sub(self.reply.began).min(length) as f64 / length as f64;
         let words: Vec<&str> = self.reply.text.split(' ').collect();
         let kept = (words.len() as f64 * played).floor() as usize;
-        let corrected = format!("{}...", words.get(..kept).unwrap_or_default().join(" "));
+        let corrected =
+            format!("{}...", words.get(..kept).unwrap_or_default().join(" ").trim_end_matches(['.', ',', '?', '!']));
         self.event(now, events::agent_response_correction(id, &self.reply.text, &corrected));
         self.reply.until = now;
         self.interrupted = true;

@@ -22,3 +22,6 @@ pub use script::{Beat, Listen, Script};
 pub use server::{ElevenLabsSim, Running};
 pub use speech::AudioFormat;
 pub use stats::{ConversationStats, Stats};
+
+#[cfg(test)]
+mod conversation_tests;
