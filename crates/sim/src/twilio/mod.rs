@@ -3,8 +3,12 @@
 //! [`Caller`] makes one incoming call to a server; [`TwilioSim`] is the REST side, whose calls run the same engine.
 
 pub mod caller;
+pub mod checker;
+pub mod engine;
 pub mod impair;
+pub mod playback;
 pub mod rest;
+pub mod twiml;
 
 pub use caller::{CallReport, Caller, EndedBy, TimelineEntry, Violation};
 pub use impair::{HandshakeSignature, HangUpStyle, Impairments, Malformed};
