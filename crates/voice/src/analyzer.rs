@@ -35,6 +35,10 @@ pub const MAX_SEGMENT_SECONDS: usize = 900;
 
 const MAX_SEGMENT_SAMPLES: usize = MAX_SEGMENT_SECONDS * SampleRate::TELEPHONE.get() as usize;
 
+/// Largest sample magnitude. Full scale is 1, but float files hold integers by mistake, and the
+/// measures do not mind; far beyond that, energies would overflow.
+pub const MAX_MAGNITUDE: f64 = 1e9;
+
 const FLOOR_HZ: f64 = 75.0;
 const CEILING_HZ: f64 = 500.0;
 const INTENSITY_FLOOR_HZ: f64 = 100.0;
@@ -80,8 +84,8 @@ pub enum AnalyzeError {
         /// Length of the audio.
         duration_s: f64,
     },
-    /// A sample is infinite or not a number.
-    #[error("sample {0} is not a finite number")]
+    /// A sample is infinite, not a number or larger than [`MAX_MAGNITUDE`].
+    #[error("sample {0} is not a number between -1e9 and 1e9")]
     Malformed(usize),
 }
 
@@ -114,7 +118,7 @@ fn cut<'a>(samples: &'a [f64], rate: SampleRate, options: &AnalyzeOptions) -> Re
     if duration_s > MAX_SPAN_S || span.len() > MAX_SPAN_SAMPLES {
         return Err(AnalyzeError::TooLong { duration_s });
     }
-    if let Some(bad) = span.iter().position(|s| !s.is_finite()) {
+    if let Some(bad) = span.iter().position(|s| s.is_nan() || s.abs() > MAX_MAGNITUDE) {
         return Err(AnalyzeError::Malformed(index(start_s) + bad));
     }
     Ok((index(start_s), span))
