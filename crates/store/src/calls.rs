@@ -6,7 +6,7 @@ use crate::ids::new_id;
 use crate::keys::DataKey;
 use crate::vault::{Place, open_at, seal_at};
 use crate::{Result, Store, StoreError};
-use clinic::{CallId, CallOutcome, CallRecord, Direction, EndCause, PatientId};
+use clinic::{CallId, CallOutcome, CallRecord, Direction, EndCause, PatientId, TimelineEvent, TimelineKind};
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -40,6 +40,7 @@ const UNFINISHED: &str = "SELECT id FROM calls WHERE outcome = $1 ORDER BY id";
 // A call that nobody finished ended, as far as is known, with the last thing that was recorded of it.
 const INTERRUPT: &str = "UPDATE calls SET outcome = $1, ended_at_us = started_at_us + COALESCE(\
      (SELECT MAX(at_us) FROM events WHERE events.call_id = calls.id), 0) WHERE id = $2 AND outcome = $3";
+const COUNTS: &str = "UPDATE calls SET agents = $1, turns = $2, interruptions = $3 WHERE id = $4 AND outcome = $5";
 const CAP_END: &str = "UPDATE calls SET ended_at_us = $1 WHERE id = $2 AND ended_at_us > $1 AND started_at_us <= $1";
 
 /// A call that is about to begin.
@@ -166,23 +167,34 @@ impl Store {
     /// Marks every call that is still in progress as interrupted and names them. To be called once, by the server, when
     /// it starts and before it takes calls: anybody else would interrupt calls that are running.
     ///
-    /// Such a call ends where its timeline does, and never after `now_us` (microseconds since the Unix epoch).
+    /// Such a call ends where its timeline does, and never after `now_us` (microseconds since the Unix epoch). Its agents
+    /// and counts are taken from the timeline too; where that cannot be read they stay empty.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`]; nothing was marked then.
+    /// [`StoreError::Unavailable`]; calling it again is harmless.
     pub async fn recover(&self, now_us: i64) -> Result<Vec<CallId>> {
         let Db::Sqlite(db) = &self.inner.db;
         let doing = "recover interrupted calls";
         let (running, interrupted) = (CallOutcome::InProgress.as_str(), CallOutcome::Interrupted.as_str());
+        let ids: Vec<String> = sqlx::query_scalar(UNFINISHED).bind(running).fetch_all(&db.writer).await.doing(doing)?;
+        let ids = ids.iter().map(|id| CallId::parse(id).map_err(|_| StoreError::corrupt("a call identifier")));
+        let ids = ids.collect::<Result<Vec<CallId>>>()?;
         let mut tx = db.begin().await?;
-        let ids: Vec<String> = sqlx::query_scalar(UNFINISHED).bind(running).fetch_all(&mut *tx).await.doing(doing)?;
         for id in &ids {
-            let update = sqlx::query(INTERRUPT).bind(interrupted).bind(id).bind(running);
+            let update = sqlx::query(INTERRUPT).bind(interrupted).bind(id.as_str()).bind(running);
             update.execute(&mut *tx).await.doing(doing)?;
-            sqlx::query(CAP_END).bind(now_us).bind(id).execute(&mut *tx).await.doing(doing)?;
+            sqlx::query(CAP_END).bind(now_us).bind(id.as_str()).execute(&mut *tx).await.doing(doing)?;
         }
         tx.commit().await.doing(doing)?;
-        ids.iter().map(|id| CallId::parse(id).map_err(|_| StoreError::corrupt("a call identifier"))).collect()
+        for id in &ids {
+            // That the call is known to be over matters more than these; they are left out rather than fail the start.
+            let Ok(events) = self.call_events(id).await else { continue };
+            let (agents, turns, interruptions) = summarise(&events);
+            let update = sqlx::query(COUNTS).bind(serde_json::to_string(&agents).doing("write names as JSON")?);
+            let update = update.bind(turns).bind(interruptions).bind(id.as_str()).bind(interrupted);
+            update.execute(&db.writer).await.doing(doing)?;
+        }
+        Ok(ids)
     }
 
     /// One call.
@@ -269,6 +281,23 @@ impl Store {
             Some(id) => Ok((self.get_call(id).await?.started_at_us, id.to_string())),
         }
     }
+}
+
+/// What the timeline tells about the call as a whole: agents in order, replies and interruptions.
+fn summarise(events: &[TimelineEvent]) -> (Vec<&str>, i64, i64) {
+    let (mut agents, mut turns, mut interruptions) = (Vec::new(), 0, 0);
+    for event in events {
+        match &event.kind {
+            TimelineKind::AgentConnected { service, .. } if agents.last() != Some(&service.as_str()) => {
+                agents.push(service.as_str());
+            }
+            TimelineKind::AgentTurnPlayed { .. } => turns += 1,
+            TimelineKind::Interruption { .. } => interruptions += 1,
+            _ => {}
+        }
+    }
+    agents.truncate(MAX_AGENTS);
+    (agents, turns, interruptions)
 }
 
 fn read_call(row: &SqliteRow) -> Result<CallRecord> {

@@ -43,7 +43,11 @@ impl Db {
             });
         }
         let db = SqliteDb::open(database_url).await?;
-        migrator().run(&db.writer).await.doing("bring the database schema up to date")?;
+        // Inside a write lock, because two processes that start at once would both find the schema missing. The direct form
+        // of `run`: the other one makes a future that cannot be sent to another thread.
+        let mut tx = db.begin().await?;
+        migrator().run_direct(None, &mut *tx, false).await.doing("bring the database schema up to date")?;
+        tx.commit().await.doing("bring the database schema up to date")?;
         Ok(Self::Sqlite(db))
     }
 

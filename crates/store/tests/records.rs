@@ -3,7 +3,7 @@
 
 mod common;
 
-use clinic::{CallId, CallOutcome, EndCause, PatientId, PhoneNumber};
+use clinic::{CallId, CallOutcome, EndCause, PatientId, PhoneNumber, TimelineEvent, TimelineKind};
 use common::{KEY, STARTED, call, finish, open, patient, said, segment, try_open};
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt;
@@ -226,7 +226,17 @@ async fn calls_that_nobody_finished_are_interrupted_at_start_up() {
     let silent = store.begin_call(call("CA1", None)).await.unwrap();
     let talked = store.begin_call(call("CA2", None)).await.unwrap();
     let done = store.begin_call(call("CA3", None)).await.unwrap();
-    store.append_events(&talked, 0, &[said(5_000_000, "a"), said(8_000_000, "b")]).await.unwrap();
+    let connected = |service: &str| TimelineKind::AgentConnected {
+        service: service.to_owned(),
+        conversation_id: "c".to_owned(),
+        input_format: "ulaw_8000".to_owned(),
+        output_format: "ulaw_8000".to_owned(),
+    };
+    let turn = |turn| TimelineKind::AgentTurnPlayed { turn, sent_ms: 1, heard_ms: 1, interrupted: turn == 2 };
+    let interruption = TimelineKind::Interruption { event_id: None, reaction_ms: None, decided_by: "agent".to_owned() };
+    let kinds = [connected("elevenlabs"), turn(1), turn(2), interruption, connected("script"), turn(3)];
+    let events: Vec<_> = kinds.into_iter().map(|kind| TimelineEvent { at_us: 8_000_000, kind }).collect();
+    store.append_events(&talked, 0, &events).await.unwrap();
     store.finish_call(&done.id, finish()).await.unwrap();
     drop(store);
 
@@ -238,6 +248,7 @@ async fn calls_that_nobody_finished_are_interrupted_at_start_up() {
     assert_eq!(recovered, expected);
     let record = store.get_call(&talked.id).await.unwrap();
     assert_eq!((record.outcome, record.ended_at_us), (CallOutcome::Interrupted, Some(STARTED + 7_000_000)));
+    assert_eq!((record.agents, record.turns, record.interruptions), (vec!["elevenlabs".into(), "script".into()], 3, 1));
     assert_eq!(store.get_call(&silent.id).await.unwrap().ended_at_us, Some(STARTED));
     assert_eq!(store.get_call(&done.id).await.unwrap().outcome, CallOutcome::Completed);
     assert_eq!(store.recover(STARTED).await.unwrap(), []);
