@@ -19,6 +19,7 @@ pub mod report;
 pub mod resample;
 pub mod sound;
 mod stats;
+pub mod synth;
 pub mod units;
 mod vowel;
 pub mod wav;

@@ -13,6 +13,9 @@ const TAG_EXTENSIBLE: u16 = 0xFFFE;
 /// (Microsoft, multichannel WAVE format definition).
 const GUID_TAIL: [u8; 14] = [0x00, 0x00, 0x00, 0x00, 0x10, 0x00, 0x80, 0x00, 0x00, 0xAA, 0x00, 0x38, 0x9B, 0x71];
 
+/// Most samples per channel that are read: two hours at 8 kHz, one at 16 kHz, 480 MB of memory.
+pub const MAX_SAMPLES: usize = 60_000_000;
+
 /// Why bytes were not accepted as a WAV file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -46,6 +49,12 @@ pub enum WavError {
         /// Bits per sample as written in the header.
         bits: u16,
     },
+    /// There are more than [`MAX_SAMPLES`] samples per channel.
+    #[error("the WAV file is too long: {samples} samples per channel, at most 60000000 are read")]
+    TooLong {
+        /// Samples per channel in the file.
+        samples: usize,
+    },
     /// A float sample is infinite or not a number.
     #[error("sample {0} of the WAV file is not a finite number")]
     NotFinite(usize),
@@ -67,7 +76,7 @@ impl Wav {
     /// or `WAVE_FORMAT_EXTENSIBLE`.
     ///
     /// A data chunk that claims more than there is (streamed files write `0xFFFFFFFF`) yields
-    /// what is there. Memory is bounded by the input: at most 8 bytes per input byte.
+    /// what is there. Memory is bounded: at most 8 bytes per input byte and 8 per [`MAX_SAMPLES`].
     ///
     /// # Errors
     /// A [`WavError`] naming what is wrong; no input makes it panic.
@@ -220,6 +229,10 @@ impl Format {
 
     fn decode(self, data: &[u8]) -> Result<Wav, WavError> {
         let width = self.coding.width();
+        let frames = data.len() / self.stride;
+        if frames > MAX_SAMPLES {
+            return Err(WavError::TooLong { samples: frames });
+        }
         let samples: Vec<f64> = data
             .chunks(self.stride)
             .filter_map(|frame| frame.get(..width))

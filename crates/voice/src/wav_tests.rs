@@ -144,6 +144,13 @@ fn text_and_cut_files_are_refused() {
 }
 
 #[test]
+fn a_six_hour_file_is_refused_before_memory_is_taken() {
+    let samples = 6 * 3600 * 8_000;
+    let file = write_ulaw(&vec![0xFF; samples], 8_000);
+    assert_eq!(Wav::parse(&file), Err(WavError::TooLong { samples }));
+}
+
+#[test]
 fn the_writers_are_read_back() {
     let wav = Wav::parse(&write_pcm16(&[-32_768, 0, 16_384], 22_050)).unwrap();
     assert_eq!(wav.samples, [-1.0, 0.0, 0.5]);
