@@ -255,12 +255,11 @@ fn classify(error: serde_json::Error) -> MessageError {
     if error.is_data() { MessageError::Invalid { field: "message" } } else { MessageError::NotJson }
 }
 
-/// Reads one member of the message's top-level object and skips all others.
+/// Reads one member of the message's top-level object and skips all others. For messages [`read`] has accepted: what
+/// follows the object is not looked at.
 pub(crate) fn member<'a, T: Deserialize<'a>>(text: &'a str, key: &'static str) -> Result<Object<T>, MessageError> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let found = deserializer.deserialize_map(MemberVisitor { key, kind: PhantomData }).map_err(classify)?;
-    deserializer.end().map_err(classify)?;
-    Ok(found)
+    deserializer.deserialize_map(MemberVisitor { key, kind: PhantomData }).map_err(classify)
 }
 
 struct MemberVisitor<T> {

@@ -300,6 +300,17 @@ fn documented_tool_use() {
         },
     );
     expect(
+        r#"{"type":"agent_tool_response","agent_tool_response":{"tool_name":"end_call"}}"#,
+        &ServerEvent::AgentToolResponse {
+            tool_name: "end_call".into(),
+            tool_call_id: "".into(),
+            tool_type: None,
+            is_error: false,
+            is_called: true,
+            event_id: None,
+        },
+    );
+    expect(
         r#"{"type":"agent_tool_response","agent_tool_response":{"tool_name":"end_call","is_error":true,"is_called":false}}"#,
         &ServerEvent::AgentToolResponse {
             tool_name: "end_call".into(),
@@ -316,6 +327,10 @@ fn documented_tool_use() {
 fn documented_state_events() {
     expect(r#"{"type":"vad_score","vad_score_event":{"vad_score":0.93}}"#, &ServerEvent::VadScore(0.93));
     expect(r#"{"type":"vad_score","vad_score_event":{"vad_score":1}}"#, &ServerEvent::VadScore(1.0));
+    for score in ["\"NaN\"", "\"inf\"", "[]", "true"] {
+        let text = format!(r#"{{"type":"vad_score","vad_score_event":{{"vad_score":{score}}}}}"#);
+        assert_eq!(parse(&text), Err(MessageError::Invalid { field: "vad_score" }), "{score}");
+    }
     expect(r#"{"type":"guardrail_triggered"}"#, &ServerEvent::GuardrailTriggered);
     for (word, status) in [
         ("waiting", QueueStatus::Waiting),
@@ -520,6 +535,7 @@ fn addresses() {
         conversation_url("HTTPS://eu.example/prefix//", "A-z_0.~"),
         "wss://eu.example/prefix/v1/convai/conversation?agent_id=A-z_0.~"
     );
+    assert!(conversation_url("https://x", "a\nb").ends_with("a%0Ab"));
     assert_eq!(conversation_url("wss://x", "a"), "wss://x/v1/convai/conversation?agent_id=a");
     assert_eq!(
         signed_url_request("https://api.elevenlabs.io/", "agent/1"),

@@ -118,6 +118,7 @@ fn the_url_is_signed_as_twilio_does() {
     assert_eq!(url_twilio_signs(with_port, Product::Messaging), "https://hv.example.org:8443/x?y=1");
     assert_eq!(url_twilio_signs("http://127.0.0.1:80/x", Product::Voice), "http://127.0.0.1:80/x");
     assert_eq!(url_twilio_signs("https://[::1]:8443/x", Product::Voice), "https://[::1]/x");
+    assert_eq!(url_twilio_signs("https://[::1]/x", Product::Voice), "https://[::1]/x");
     assert_eq!(url_twilio_signs("not a url", Product::Voice), "not a url");
 }
 
