@@ -1,0 +1,209 @@
+//! A server with its store, a simulated agent and a hand-driven phone.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use call::twilio::signature;
+use clinic::{CallRecord, NewPatient};
+use futures_util::{SinkExt, StreamExt};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use server::{ElevenLabsSettings, Server, Settings, TwilioSettings};
+use sim::elevenlabs::{ElevenLabsSim, Running, SimConfig};
+use std::time::Duration;
+use store::{MasterKey, Store, StoreConfig};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+pub(crate) const ACCOUNT: &str = "AC0123456789abcdef0123456789abcdef";
+pub(crate) const TOKEN: &str = "token-of-the-tests";
+pub(crate) const NUMBER: &str = "+15005550006";
+pub(crate) const STREAM: &str = "MZ00112233445566778899aabbccddeeff";
+
+pub(crate) struct House {
+    pub(crate) server: Server,
+    pub(crate) store: Store,
+    pub(crate) agent: Running,
+    pub(crate) base: String,
+    pub(crate) http: reqwest::Client,
+    _data: tempfile::TempDir,
+}
+
+/// What a webhook answered.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: String,
+}
+
+impl House {
+    pub(crate) async fn open(agent: SimConfig) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let config = StoreConfig {
+            database_url: format!("sqlite://{}", data.path().join("test.db").display()),
+            audio_dir: data.path().join("audio"),
+        };
+        let store = Store::open(config, MasterKey::random().unwrap()).await.unwrap();
+        let patient =
+            NewPatient::from_fields("MRN-1", "Ada Example", NUMBER, "1948-04-01", "female", "en", "America/New_York");
+        store.add_patient(&patient.unwrap()).await.unwrap();
+        let agent = ElevenLabsSim::start(agent).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let settings = Settings {
+            bind: listener.local_addr().unwrap(),
+            public_base_url: base.clone(),
+            elevenlabs: Some(ElevenLabsSettings {
+                base_url: agent.base_url(),
+                api_key: SecretString::from("key"),
+                agent_id: "agent_1".into(),
+            }),
+            twilio: TwilioSettings {
+                account_sid: Some(ACCOUNT.into()),
+                auth_token: Some(SecretString::from(TOKEN)),
+                api_key: None,
+                base_url: "http://127.0.0.1:9".into(),
+            },
+            call: call::CallConfig::default(),
+            max_calls: 8,
+        };
+        let server = Server::start_on(listener, settings, store.clone()).unwrap();
+        Self { server, store, agent, base, http: reqwest::Client::new(), _data: data }
+    }
+
+    /// The form of an incoming call.
+    pub(crate) fn call_form(call_sid: &str, from: &str) -> Vec<(String, String)> {
+        [
+            ("CallSid", call_sid),
+            ("AccountSid", ACCOUNT),
+            ("From", from),
+            ("To", "+15005550010"),
+            ("CallStatus", "ringing"),
+            ("ApiVersion", "2010-04-01"),
+            ("Direction", "inbound"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+    }
+
+    /// Posts a form signed with `token`.
+    pub(crate) async fn post_as(&self, token: &str, path: &str, form: &[(String, String)]) -> Answer {
+        let url = format!("{}{path}", self.base);
+        let signed = signature::sign(token, &url, form);
+        let response = self.http.post(&url).header("X-Twilio-Signature", signed).form(form).send().await.unwrap();
+        Answer { status: response.status().as_u16(), body: response.text().await.unwrap() }
+    }
+
+    /// Posts a form as Twilio does.
+    pub(crate) async fn post(&self, path: &str, form: &[(String, String)]) -> Answer {
+        self.post_as(TOKEN, path, form).await
+    }
+
+    /// Announces a call of our patient; returns the ticket.
+    pub(crate) async fn announce(&self, call_sid: &str) -> String {
+        let answer = self.post("/twilio/voice", &Self::call_form(call_sid, NUMBER)).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert!(answer.body.starts_with('<'));
+        ticket_in(&answer.body)
+    }
+
+    /// Opens a media socket with a signature made with `token` over `signed_url`, or none.
+    pub(crate) async fn socket(&self, token: Option<&str>, signed_url: Option<&str>) -> Result<Phone, u16> {
+        let url = format!("{}/twilio/media-stream", self.base.replace("http", "ws"));
+        let mut request = url.as_str().into_client_request().unwrap();
+        if let Some(token) = token {
+            let signed = signature::sign(token, signed_url.unwrap_or(&url), &[]);
+            request.headers_mut().insert("X-Twilio-Signature", signed.parse().unwrap());
+        }
+        match tokio_tungstenite::connect_async(request).await {
+            Ok((socket, _)) => Ok(Phone { socket, sequence: 0, timestamp_ms: 52, received: Vec::new() }),
+            Err(Error::Http(response)) => Err(response.status().as_u16()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// A media socket bound to an announced call.
+    pub(crate) async fn phone(&self, call_sid: &str, ticket: &str) -> Phone {
+        let mut phone = self.socket(Some(TOKEN), None).await.unwrap();
+        phone.start(ACCOUNT, call_sid, ticket).await;
+        phone
+    }
+
+    /// The stored call, once it is complete.
+    pub(crate) async fn finished(&self, call_sid: &str) -> CallRecord {
+        for _ in 0..400 {
+            let call = self.store.find_call_by_sid(call_sid).await.unwrap();
+            if let Some(call) = call.filter(|call| call.ended_at_us.is_some()) {
+                return call;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("the call did not finish within ten seconds");
+    }
+
+    pub(crate) async fn metric(&self, line_start: &str) -> Option<f64> {
+        let text = self.http.get(format!("{}/metrics", self.base)).send().await.unwrap().text().await.unwrap();
+        text.lines().find(|line| line.starts_with(line_start)).and_then(|line| line.rsplit(' ').next()?.parse().ok())
+    }
+}
+
+/// The ticket in call instructions.
+pub(crate) fn ticket_in(twiml: &str) -> String {
+    let (_, rest) = twiml.split_once(r#"name="ticket" value=""#).unwrap_or_else(|| panic!("no ticket in {twiml}"));
+    rest.split_once('"').unwrap().0.to_owned()
+}
+
+/// Our end of a media stream.
+pub(crate) struct Phone {
+    pub(crate) socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    sequence: u64,
+    timestamp_ms: u64,
+    pub(crate) received: Vec<Value>,
+}
+
+impl Phone {
+    pub(crate) async fn say(&mut self, mut message: Value) {
+        self.sequence += 1;
+        message["streamSid"] = STREAM.into();
+        message["sequenceNumber"] = self.sequence.to_string().into();
+        // A refused socket may be closed already; the test finds out by reading.
+        let _ = self.socket.send(Message::text(message.to_string())).await;
+    }
+
+    pub(crate) async fn start(&mut self, account: &str, call_sid: &str, ticket: &str) {
+        let _ =
+            self.socket.send(Message::text(r#"{"event":"connected","protocol":"Call","version":"1.0.0"}"#)).await;
+        self.say(json!({"event": "start", "start": {"accountSid": account, "streamSid": STREAM, "callSid": call_sid,
+            "tracks": ["inbound"], "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
+            "customParameters": {"ticket": ticket}}}))
+        .await;
+    }
+
+    pub(crate) async fn frame(&mut self, ulaw: &[u8]) {
+        let at = self.timestamp_ms;
+        self.timestamp_ms += ulaw.len() as u64 / 8;
+        self.say(json!({"event": "media", "media": {"track": "inbound", "chunk": "1",
+            "timestamp": at.to_string(), "payload": STANDARD.encode(ulaw)}}))
+        .await;
+    }
+
+    /// Reads what comes within `ms`; marks are echoed at once. `Some(code)` when the socket closed.
+    pub(crate) async fn listen_ms(&mut self, ms: u64) -> Option<u16> {
+        let until = tokio::time::Instant::now() + Duration::from_millis(ms);
+        loop {
+            match tokio::time::timeout_at(until, self.socket.next()).await {
+                Err(_) => return None,
+                Ok(Some(Ok(Message::Text(text)))) => {
+                    let message: Value = serde_json::from_str(&text).unwrap();
+                    if message["event"] == "mark" {
+                        self.say(json!({"event": "mark", "mark": {"name": message["mark"]["name"]}})).await;
+                    }
+                    self.received.push(message);
+                }
+                Ok(Some(Ok(Message::Close(frame)))) => return Some(frame.map_or(1005, |frame| frame.code.into())),
+                Ok(Some(Ok(_))) => {}
+                Ok(Some(Err(_)) | None) => return Some(1006),
+            }
+        }
+    }
+}

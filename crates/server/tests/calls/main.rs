@@ -1,0 +1,7 @@
+//! The server over real sockets: webhooks, tickets, media streams and whole calls against a simulated agent.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod bridging;
+mod house;
+mod media_sockets;
+mod webhooks;
