@@ -1,9 +1,12 @@
 //! One simulated telephone call, from the voice webhook to the end.
 
 use super::Impairments;
+use super::call::{self, Command, First, Setup};
 use crate::SimError;
 use crate::patient::PatientScript;
+use crate::rng::Rng;
 use std::time::Duration;
+use tokio::sync::{mpsc, watch};
 
 /// A rule of the media stream protocol the server broke, as Twilio would report it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +77,14 @@ pub struct CallReport {
     pub clears: u64,
     /// Milliseconds of queued audio each `clear` threw away.
     pub cleared_ms: Vec<u64>,
+    /// Milliseconds of audio that were queued but not yet played when a stream or the call ended.
+    pub unplayed_ms: u64,
+    /// When the first audio came from the server, in milliseconds since the call began.
+    pub first_audio_ms: Option<u64>,
+    /// Every message that broke the protocol, reported or not.
+    pub breaches: u64,
+    /// Close code of the server on the last stream it closed.
+    pub server_close_code: Option<u16>,
     /// What ended the call.
     pub ended_by: EndedBy,
     /// Texts of `<Say>`.
@@ -115,6 +126,12 @@ pub struct Caller {
     pub seed: u64,
     /// The call is ended after this long.
     pub time_limit: Duration,
+    /// Length of spoken `<Say>` texts relative to a usual voice; below 1 for impatient tests.
+    pub say_speed: f64,
+    /// `DialCallStatus` of every `<Dial>`.
+    pub dial_status: String,
+    /// `SequenceNumber` of the final status callback.
+    pub status_sequence: u64,
 }
 
 impl Caller {
@@ -133,6 +150,9 @@ impl Caller {
             impairments: Impairments::default(),
             seed: 1,
             time_limit: Duration::from_secs(600),
+            say_speed: 1.0,
+            dial_status: "completed".to_owned(),
+            status_sequence: 0,
         }
     }
 
@@ -141,6 +161,27 @@ impl Caller {
     /// # Errors
     /// Only when the simulator itself cannot work; what the server does wrong is in the report.
     pub async fn run(self) -> Result<CallReport, SimError> {
-        Ok(CallReport::default())
+        let (_commands, receiver) = mpsc::channel(1);
+        let (status, _) = watch::channel("ringing".to_owned());
+        call::run(self.into_setup(receiver, status)).await
+    }
+
+    /// The sid this caller's call will have.
+    #[must_use]
+    pub fn call_sid(&self) -> String {
+        format!("CA{}", Rng::named(self.seed, &self.from).hex(32))
+    }
+
+    pub(super) fn into_setup(self, commands: mpsc::Receiver<Command>, status: watch::Sender<String>) -> Setup {
+        Setup {
+            call_sid: self.call_sid(),
+            direction: "inbound",
+            first: First::Url { url: self.voice_url.clone(), method: "POST".to_owned() },
+            answered: false,
+            extra_fields: Vec::new(),
+            commands,
+            status,
+            caller: self,
+        }
     }
 }

@@ -2,13 +2,23 @@
 //!
 //! [`Caller`] makes one incoming call to a server; [`TwilioSim`] is the REST side, whose calls run the same engine.
 
+mod call;
+mod call_streams;
+mod callbacks;
 pub mod caller;
 pub mod checker;
 pub mod engine;
+mod gather;
 pub mod impair;
 pub mod playback;
 pub mod rest;
+mod rest_calls;
+mod rest_json;
+mod rest_messages;
+mod socket;
+pub mod stream;
 pub mod twiml;
+pub mod webhook;
 
 pub use caller::{CallReport, Caller, EndedBy, TimelineEntry, Violation};
 pub use impair::{HandshakeSignature, HangUpStyle, Impairments, Malformed};

@@ -1,10 +1,38 @@
-//! Twilio's REST interface: calls and messages.
+//! Twilio's REST interface: routes, authentication and the state of calls and messages.
 
-use super::{CallReport, Caller, Impairments};
+use super::call::{self, Command};
+use super::rest_calls;
+use super::rest_json::{ApiError, CallJson, MessageJson};
+use super::rest_messages;
+use super::webhook::{Sender, rfc2822};
+use super::{CallReport, Caller, Impairments, rest_json};
 use crate::SimError;
 use crate::patient::PatientScript;
+use crate::rng::Rng;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::{get, post};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Commands waiting for a call.
+pub(super) const COMMANDS: usize = 16;
+/// Calls and messages remembered; more than any test makes.
+const MAX_RESOURCES: usize = 100_000;
+/// How long calls may take to end at shutdown.
+const SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// What happens when the simulated network rings somebody.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +77,8 @@ pub struct TwilioConfig {
     pub impairments: Impairments,
     /// Answer every so-manyth request with 429.
     pub throttle_every: Option<u64>,
+    /// Length of spoken `<Say>` texts relative to a usual voice, in calls made by REST.
+    pub say_speed: f64,
     /// Seed of identifiers.
     pub seed: u64,
 }
@@ -68,6 +98,7 @@ impl Default for TwilioConfig {
             message_step: Duration::from_millis(100),
             impairments: Impairments::default(),
             throttle_every: None,
+            say_speed: 1.0,
             seed: 1,
         }
     }
@@ -113,7 +144,39 @@ impl TwilioSim {
     /// # Errors
     /// When the address cannot be bound.
     pub async fn start(config: TwilioConfig) -> Result<TwilioRunning, SimError> {
-        Ok(TwilioRunning { addr: config.listen })
+        let fail = |source| SimError::Listen { addr: config.listen, source };
+        let listener = tokio::net::TcpListener::bind(config.listen).await.map_err(fail)?;
+        let addr = listener.local_addr().map_err(fail)?;
+        let hub = Arc::new(Hub {
+            webhooks: Arc::new(Sender::new(&config.auth_token, &config.impairments, config.seed)?),
+            calls: Mutex::default(),
+            messages: Mutex::default(),
+            reports: Mutex::default(),
+            rng: Mutex::new(Rng::named(config.seed, "rest")),
+            requests: AtomicU64::new(0),
+            created: AtomicU64::new(0),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            config,
+        });
+        let router = Router::new()
+            .route("/2010-04-01/Accounts/{account}", get(account))
+            .route("/2010-04-01/Accounts/{account}/Calls.json", post(rest_calls::create))
+            .route("/2010-04-01/Accounts/{account}/Calls/{file}", get(rest_calls::read).post(rest_calls::update))
+            .route("/2010-04-01/Accounts/{account}/Calls/{sid}/Streams.json", post(rest_calls::start_stream))
+            .route("/2010-04-01/Accounts/{account}/Calls/{sid}/Streams/{file}", post(rest_calls::stop_stream))
+            .route("/2010-04-01/Accounts/{account}/Calls/{sid}/Recordings.json", post(rest_calls::record))
+            .route("/2010-04-01/Accounts/{account}/Messages.json", post(rest_messages::create))
+            .route("/2010-04-01/Accounts/{account}/Messages/{file}", get(rest_messages::read))
+            .fallback(|uri: axum::http::Uri| async move { answer(Err(ApiError::not_found(uri.path()))) })
+            .with_state(Arc::clone(&hub));
+        let stop = hub.stop.clone();
+        hub.tasks.spawn(async move {
+            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await {
+                tracing::warn!(%error, "simulated Twilio stopped");
+            }
+        });
+        Ok(TwilioRunning { addr, hub })
     }
 }
 
@@ -121,6 +184,7 @@ impl TwilioSim {
 #[derive(Debug)]
 pub struct TwilioRunning {
     addr: SocketAddr,
+    hub: Arc<Hub>,
 }
 
 impl TwilioRunning {
@@ -141,27 +205,223 @@ impl TwilioRunning {
     /// # Errors
     /// As for [`Caller::run`].
     pub async fn inbound(&self, caller: Caller) -> Result<CallReport, SimError> {
-        caller.run().await
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let (status, watched) = watch::channel("ringing".to_owned());
+        let setup = caller.into_setup(receiver, status);
+        self.hub.add_call(CallEntry {
+            sid: setup.call_sid.clone(),
+            to: setup.caller.to.clone(),
+            from: setup.caller.from.clone(),
+            direction: "inbound",
+            created: rfc2822(),
+            status: watched,
+            commands,
+            duration_s: None,
+            answered_by: None,
+        });
+        let report = call::run(setup).await?;
+        self.hub.add_report(&report);
+        Ok(report)
     }
 
     /// Every call so far.
     #[must_use]
     pub fn calls(&self) -> Vec<CallSnapshot> {
-        Vec::new()
+        lock(&self.hub.calls)
+            .values()
+            .map(|call| CallSnapshot {
+                sid: call.sid.clone(),
+                status: call.status.borrow().clone(),
+                to: call.to.clone(),
+                from: call.from.clone(),
+                direction: call.direction.to_owned(),
+            })
+            .collect()
     }
 
     /// Reports of the calls that ended, in order of their end.
     #[must_use]
     pub fn reports(&self) -> Vec<CallReport> {
-        Vec::new()
+        lock(&self.hub.reports).clone()
     }
 
-    /// Every text message so far.
+    /// Every text message so far, in order.
     #[must_use]
     pub fn messages(&self) -> Vec<MessageSnapshot> {
-        Vec::new()
+        lock(&self.hub.messages)
+            .iter()
+            .map(|message| MessageSnapshot {
+                sid: message.sid.clone(),
+                status: message.status.clone(),
+                to: message.to.clone(),
+                from: message.from.clone(),
+                body: message.body.clone(),
+            })
+            .collect()
     }
 
-    /// Ends everything.
-    pub async fn shutdown(self) {}
+    /// Ends every call and closes the listener.
+    pub async fn shutdown(self) {
+        self.hub.stop.cancel();
+        self.hub.tasks.close();
+        // A call whose server hangs cannot hold us up.
+        let _ = tokio::time::timeout(SHUTDOWN, self.hub.tasks.wait()).await;
+    }
+}
+
+/// A call known to REST.
+#[derive(Debug)]
+pub(super) struct CallEntry {
+    pub(super) sid: String,
+    pub(super) to: String,
+    pub(super) from: String,
+    pub(super) direction: &'static str,
+    pub(super) created: String,
+    pub(super) status: watch::Receiver<String>,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) duration_s: Option<u64>,
+    pub(super) answered_by: Option<&'static str>,
+}
+
+impl CallEntry {
+    pub(super) fn json(&self, account: &str) -> Value {
+        rest_json::call(&CallJson {
+            account,
+            sid: &self.sid,
+            to: &self.to,
+            from: &self.from,
+            status: &self.status.borrow(),
+            direction: self.direction,
+            created: &self.created,
+            duration_s: self.duration_s,
+            answered_by: self.answered_by,
+        })
+    }
+}
+
+/// A message known to REST.
+#[derive(Debug, Clone)]
+pub(super) struct MessageEntry {
+    pub(super) sid: String,
+    pub(super) to: String,
+    pub(super) from: String,
+    pub(super) body: String,
+    pub(super) status: String,
+    pub(super) created: String,
+    pub(super) error_code: Option<u32>,
+}
+
+impl MessageEntry {
+    pub(super) fn json(&self, account: &str) -> Value {
+        rest_json::message(&MessageJson {
+            account,
+            sid: &self.sid,
+            to: &self.to,
+            from: &self.from,
+            body: &self.body,
+            status: &self.status,
+            created: &self.created,
+            error_code: self.error_code,
+        })
+    }
+}
+
+/// The state behind the routes.
+#[derive(Debug)]
+pub(super) struct Hub {
+    pub(super) config: TwilioConfig,
+    pub(super) webhooks: Arc<Sender>,
+    pub(super) calls: Mutex<BTreeMap<String, CallEntry>>,
+    pub(super) messages: Mutex<Vec<MessageEntry>>,
+    reports: Mutex<Vec<CallReport>>,
+    rng: Mutex<Rng>,
+    requests: AtomicU64,
+    pub(super) created: AtomicU64,
+    pub(super) stop: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+impl Hub {
+    pub(super) fn new_sid(&self, kind: &str) -> String {
+        format!("{kind}{}", lock(&self.rng).hex(32))
+    }
+
+    pub(super) fn add_call(&self, entry: CallEntry) {
+        let mut calls = lock(&self.calls);
+        if calls.len() < MAX_RESOURCES {
+            calls.insert(entry.sid.clone(), entry);
+        }
+    }
+
+    pub(super) fn add_report(&self, report: &CallReport) {
+        if let Some(entry) = lock(&self.calls).get_mut(&report.call_sid) {
+            entry.duration_s = Some(report.duration_ms.div_ceil(1_000));
+        }
+        lock(&self.reports).push(report.clone());
+    }
+
+    /// Checks who asks, for what account, and whether it is too often.
+    pub(super) fn admit(&self, headers: &HeaderMap, account: &str) -> Result<(), ApiError> {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let decoded =
+            authorization.and_then(|value| value.strip_prefix("Basic ")).and_then(|b| STANDARD.decode(b).ok());
+        let text = decoded.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+        let (user, password) = text.split_once(':').unwrap_or_default();
+        let token = user == self.config.account_sid && password == self.config.auth_token;
+        let key = self.config.api_key.as_ref().is_some_and(|(sid, secret)| user == sid && password == secret);
+        if !token && !key {
+            return Err(ApiError::unauthorized());
+        }
+        if account.trim_end_matches(".json") != self.config.account_sid {
+            return Err(ApiError::not_found(&format!("/2010-04-01/Accounts/{account}")));
+        }
+        if self.config.throttle_every.is_some_and(|every| every > 0 && number % every == 0) {
+            return Err(ApiError::too_many());
+        }
+        Ok(())
+    }
+}
+
+async fn account(State(hub): State<Arc<Hub>>, Path(account): Path<String>, headers: HeaderMap) -> Response {
+    answer(hub.admit(&headers, &account).map(|()| {
+        (200, json!({"sid": hub.config.account_sid, "friendly_name": "Simulated", "status": "active", "type": "Full"}))
+    }))
+}
+
+/// An answer as Twilio gives it.
+pub(super) fn answer(result: Result<(u16, Value), ApiError>) -> Response {
+    let (status, body) = match result {
+        Ok((status, body)) => (status, body),
+        Err(error) => (error.status, error.body()),
+    };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, [("Twilio-Concurrent-Requests", "1"), ("Twilio-Request-Id", "RQsimulated")], Json(body)).into_response()
+}
+
+/// A form body, with repeated fields.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Form(Vec<(String, String)>);
+
+impl Form {
+    pub(super) fn parse(body: &Bytes) -> Self {
+        let text = format!("http://form/?{}", String::from_utf8_lossy(body));
+        let pairs = reqwest::Url::parse(&text).map(|url| {
+            url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect::<Vec<_>>()
+        });
+        Self(pairs.unwrap_or_default())
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    pub(super) fn all(&self, name: &str) -> Vec<String> {
+        self.0.iter().filter(|(n, _)| n == name).map(|(_, value)| value.clone()).collect()
+    }
+}
+
+/// A poisoned lock only means another task panicked; what is behind it is still whole.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
