@@ -145,7 +145,8 @@ fn report(
         Task::Auto => Task::Speech,
         given => given,
     };
-    let speech = pauses::detect(&sound);
+    let mut speech = pauses::detect(&sound);
+    speech.ignore_unheard(gaps);
     let lost_s = gaps.iter().map(Interval::duration_s).sum();
     let verdict = quality::judge(&sound, pitch.as_ref(), &speech, task, channel, lost_s);
 
@@ -168,7 +169,7 @@ fn report(
     }
     let mut pauses = Vec::new();
     if task != Task::SustainedVowel || options.whole {
-        pauses = heard_pauses(&speech, gaps, start_s, &mut measures);
+        pauses = heard_pauses(&speech, start_s, &mut measures);
     }
     if !options.whole {
         verdict.apply(&mut measures);
@@ -243,16 +244,15 @@ fn measure(sound: &Sound<'_>, pitch: Option<&PitchTrack>) -> Measures {
     out
 }
 
-/// Pauses that were really heard, and their measures.
-fn heard_pauses(speech: &SpeechMap, gaps: &[Interval], start_s: f64, measures: &mut Measures) -> Vec<Pause> {
-    let heard = speech.without(gaps);
-    let summary = heard.summary();
+/// Pauses in the audio's own time; fills in their measures.
+fn heard_pauses(speech: &SpeechMap, start_s: f64, measures: &mut Measures) -> Vec<Pause> {
+    let summary = speech.summary();
     measures.pause_count = summary.count.map(|count| count as u64);
     measures.pause_total_s = summary.total_s;
     measures.pause_mean_s = summary.mean_s;
     measures.pause_longest_s = summary.longest_s;
     measures.pause_fraction = summary.fraction;
-    heard
+    speech
         .pauses()
         .iter()
         .map(|pause| Pause { start_s: start_s + pause.start_s, duration_s: pause.duration_s() })

@@ -124,11 +124,9 @@ impl SpeechMap {
         self.speech.iter().map(Interval::duration_s).sum()
     }
 
-    /// The same map without the pauses that touch one of `gaps`: what was not heard is no pause.
-    pub(crate) fn without(&self, gaps: &[Interval]) -> Self {
-        let mut heard = self.clone();
-        heard.pauses.retain(|pause| !gaps.iter().any(|gap| gap.start_s < pause.end_s && gap.end_s > pause.start_s));
-        heard
+    /// Leaves out the pauses that touch one of `gaps`: what was not heard is no pause.
+    pub(crate) fn ignore_unheard(&mut self, gaps: &[Interval]) {
+        self.pauses.retain(|pause| !gaps.iter().any(|gap| gap.start_s < pause.end_s && gap.end_s > pause.start_s));
     }
 
     /// The pause measures.

@@ -106,7 +106,7 @@ impl Verdict {
         };
         if voiced_s < needed {
             self.fails_all = true;
-            self.note(format!("too-little-voice: {voiced_s:.1} s voiced, {needed:.1} s needed for {task}"));
+            self.note(format!("too-little-voice: {voiced_s:.2} s voiced, {needed:.0} s needed for {task}"));
         }
         if task == Task::Speech && duration_s < MIN_SPEECH_S {
             self.fails_all = true;

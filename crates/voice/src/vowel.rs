@@ -42,9 +42,14 @@ pub(crate) fn longest_run(pitch: &PitchTrack) -> Option<Interval> {
 }
 
 /// Whether a recording looks like a held vowel: one unbroken voiced run of at least half a second
-/// that makes up most of the voiced time.
+/// that makes up most of the voiced time, or one of 1.2 s (a vowel with breaks in it), which words
+/// hardly ever reach.
 pub(crate) fn is_sustained(pitch: &PitchTrack) -> bool {
-    longest(&runs(pitch, 0.0)).is_some_and(|run| run.duration_s() >= 0.5 && run.duration_s() >= 0.6 * pitch.voiced_s())
+    let voiced_s = pitch.voiced_s();
+    longest(&runs(pitch, 0.0)).is_some_and(|run| {
+        let length = run.duration_s();
+        (length >= 0.5 && length >= 0.6 * voiced_s) || (length >= 1.2 && length >= 0.3 * voiced_s)
+    })
 }
 
 /// The steadiest stretch of the longest phonation: up to 3 s with the smallest standard deviation
@@ -97,4 +102,52 @@ fn clear_part(run: Interval, avoid: &[Interval]) -> Option<Interval> {
     }
     parts.push(Interval { start_s: from, end_s: run.end_s });
     longest(&parts).filter(|part| part.duration_s() > 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+    use crate::pitch::{PitchMethod, PitchSettings, track};
+    use crate::sound::Sound;
+    use crate::synth::{CountingSpec, VoiceSpec, counting, sustained_vowel};
+    use crate::units::SampleRate;
+
+    fn contour(samples: &[f64]) -> PitchTrack {
+        let sound = Sound::new(samples, SampleRate::TELEPHONE);
+        let settings = PitchSettings::praat(PitchMethod::Autocorrelation, 75.0, 500.0);
+        track(&sound, &settings).unwrap()
+    }
+
+    #[test]
+    fn vowels_and_words_are_told_apart() {
+        let voice = VoiceSpec::default();
+        let rate = SampleRate::TELEPHONE;
+        assert!(is_sustained(&contour(&sustained_vowel(&voice, 3.0, rate).samples)));
+        let words = counting(&voice, &CountingSpec::default(), rate);
+        assert!(!is_sustained(&contour(&words.samples)));
+    }
+
+    #[test]
+    fn the_window_keeps_clear_of_edges_and_of_lost_audio() {
+        let vowel = sustained_vowel(&VoiceSpec::default(), 6.0, SampleRate::TELEPHONE);
+        let pitch = contour(&vowel.samples);
+        let window = steady_window(&pitch, &[]).unwrap();
+        assert!((window.duration_s() - 3.0).abs() < 1e-9);
+        assert!(window.start_s > 0.4 && window.end_s < 6.0);
+        let lost = Interval { start_s: 2.5, end_s: 2.6 };
+        let window = steady_window(&pitch, &[lost]).unwrap();
+        assert!(window.start_s > 2.8 && window.end_s < 6.0);
+        // Too little is left on either side.
+        let lost = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0].map(|t| Interval { start_s: t, end_s: t + 0.1 });
+        assert_eq!(steady_window(&pitch, &lost), None);
+    }
+
+    #[test]
+    fn phonation_time_is_the_length_of_the_vowel() {
+        let vowel = sustained_vowel(&VoiceSpec::default(), 6.0, SampleRate::TELEPHONE);
+        let run = longest_run(&contour(&vowel.samples)).unwrap();
+        assert!((run.duration_s() - 6.0).abs() < 0.1);
+    }
 }
