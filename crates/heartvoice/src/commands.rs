@@ -1,0 +1,66 @@
+//! The commands, one file each.
+
+pub(crate) mod analyze;
+pub(crate) mod call;
+pub(crate) mod config;
+pub(crate) mod demo;
+pub(crate) mod keys;
+pub(crate) mod patient;
+pub(crate) mod serve;
+pub(crate) mod simulate;
+
+use crate::cli::{Cli, Command};
+use crate::config::{Config, Overrides};
+use crate::logging::{self, LogFormat};
+use anyhow::Context;
+use std::path::{Path, PathBuf};
+use store::Store;
+
+/// Runs the command that was asked for.
+pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
+    let file = cli.config.as_deref();
+    match cli.command {
+        Command::Demo(args) => {
+            log_by_environment("warn")?;
+            demo::run(args).await
+        }
+        Command::Serve(args) => serve::run(file, args).await,
+        Command::Analyze(args) => {
+            log_by_environment("warn")?;
+            tokio::task::block_in_place(|| analyze::run(&args))
+        }
+        Command::Simulate(command) => {
+            log_by_environment("warn")?;
+            simulate::run(command).await
+        }
+        Command::Patient(command) => patient::run(&open_store(file).await?, command).await,
+        Command::Call(command) => call::run(&open_store(file).await?, command).await,
+        Command::Keys(command) => keys::run(&command),
+        Command::Config(command) => config::run(file, &command),
+    }
+}
+
+/// Starts logging for commands that read no other settings.
+fn log_by_environment(default_filter: &str) -> anyhow::Result<()> {
+    let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let json = set("HEARTVOICE_LOG_FORMAT").as_deref() == Some("json");
+    let format = if json { LogFormat::Json } else { LogFormat::Text };
+    logging::init(set("HEARTVOICE_LOG").as_deref().unwrap_or(default_filter), format)
+}
+
+/// Opens the store for administration.
+async fn open_store(file: Option<&Path>) -> anyhow::Result<Store> {
+    let config = Config::load(file, &Overrides::default());
+    config.require_valid()?;
+    config.init_logging("warn")?;
+    let key = config.master_key()?;
+    Store::open(config.store(), key).await.context("cannot open the store")
+}
+
+/// The file of an SQLite address, if it is one.
+fn database_file(url: &str) -> Option<PathBuf> {
+    let path = url.strip_prefix("sqlite:")?;
+    let path = path.strip_prefix("//").unwrap_or(path);
+    let path = path.split('?').next().unwrap_or(path);
+    (!path.starts_with(':')).then(|| PathBuf::from(path))
+}

@@ -1,0 +1,72 @@
+//! `heartvoice serve`: the server, until it is asked to stop.
+
+use super::database_file;
+use crate::config::{Config, Overrides};
+use crate::signals::StopRequests;
+use anyhow::Context;
+use server::Server;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+use store::Store;
+
+/// Runs the server until SIGTERM or Ctrl-C.
+///
+/// Then it takes no new calls and lets running ones end; a second signal, or the end of the grace period, cuts them.
+/// Exit code 1 when calls were cut.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  ENCRYPTION_KEY=$(heartvoice keys generate) heartvoice serve --port 3000")]
+pub(crate) struct Args {
+    /// Port to listen on (setting PORT)
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+    /// Address to listen on (setting BIND_ADDR)
+    #[arg(long, value_name = "ADDR")]
+    bind: Option<IpAddr>,
+    /// Longest time that running calls may take to end after a request to stop
+    #[arg(long, value_name = "SECONDS", default_value_t = server::limits::DRAIN_WAIT.as_secs())]
+    grace: u64,
+}
+
+pub(crate) async fn run(file: Option<&Path>, args: Args) -> anyhow::Result<()> {
+    let config = Config::load(file, &Overrides { port: args.port, bind: args.bind });
+    config.require_valid()?;
+    let key = config.master_key()?;
+    config.init_logging("info")?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    if config.get("TWILIO_AUTH_TOKEN").is_none() {
+        tracing::warn!("TWILIO_AUTH_TOKEN is not set: every webhook will be refused");
+    }
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), production = config.is_production(), "starting");
+    let mut stop = StopRequests::listen()?;
+    let store_config = config.store();
+    if let Some(path) = database_file(&store_config.database_url) {
+        tracing::info!(database = %path.display(), audio = %store_config.audio_dir.display(), "opening the store");
+    }
+    let store = Store::open(store_config, key).await.context("cannot open the store")?;
+    let interrupted = store.recover(unix_us()).await.context("cannot tidy up after the last run")?;
+    if !interrupted.is_empty() {
+        tracing::warn!(calls = interrupted.len(), "calls of an earlier run were marked as interrupted");
+        for id in &interrupted {
+            tracing::info!(call_id = %id, "marked as interrupted");
+        }
+    }
+    let server = Server::start(config.server(), store).await?;
+    stop.next().await;
+    tracing::info!(live_calls = server.live_calls(), "stopping; a second signal cuts running calls");
+    let drained = server.shutdown(Duration::from_secs(args.grace));
+    let cut = tokio::select! {
+        cut = drained => cut,
+        () = stop.next() => anyhow::bail!("cut by a second signal; running calls will be marked as interrupted"),
+    };
+    anyhow::ensure!(cut == 0, "{cut} calls had to be cut");
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Microseconds since the Unix epoch.
+fn unix_us() -> i64 {
+    jiff::Timestamp::now().as_microsecond()
+}

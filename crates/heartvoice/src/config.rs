@@ -1,0 +1,338 @@
+//! Settings: where they come from, whether they make sense, and what the other crates need of them.
+//!
+//! Reading never stops at the first mistake: [`Config::load`] collects every problem, so that they can be mended at
+//! once. Values that are wrong are named with what was expected and where they stand, secrets never with their content.
+
+mod sources;
+mod variables;
+
+pub(crate) use sources::{Found, Origin};
+pub(crate) use variables::Variable;
+
+use crate::failure::bad_input;
+use crate::logging::{self, LogFormat};
+use secrecy::SecretString;
+use sources::Layer;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// Flags that stand for settings.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Overrides {
+    pub(crate) port: Option<u16>,
+    pub(crate) bind: Option<IpAddr>,
+}
+
+/// What the settings say.
+#[derive(Debug)]
+pub(crate) struct Config {
+    settings: Vec<(&'static Variable, Option<Found>)>,
+    /// What makes the settings unusable.
+    pub(crate) problems: Vec<String>,
+    /// What works, but probably not as meant.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads all sources: the file of `--config`, `.env` in the working directory, the environment, the flags.
+    pub(crate) fn load(file: Option<&Path>, flags: &Overrides) -> Self {
+        let (mut layers, mut problems) = (Vec::new(), Vec::new());
+        let mut add = |(layer, found): (Layer, Vec<String>)| {
+            layers.push(layer);
+            problems.extend(found);
+        };
+        if let Some(path) = file {
+            let name = path.display().to_string();
+            add(match std::fs::read_to_string(path) {
+                Ok(text) => sources::toml_file(&name, &text),
+                Err(error) => (Layer::new(), vec![format!("--config: cannot read {name}: {error}")]),
+            });
+        }
+        match std::fs::read_to_string(".env") {
+            Ok(text) => add(sources::dotenv(".env", &text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => add((Layer::new(), vec![format!(".env: cannot be read: {error}")])),
+        }
+        // Values that are not Unicode cannot be meant for us.
+        let variables =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        add((sources::environment(variables), Vec::new()));
+        add((flag_layer(flags), Vec::new()));
+        Self::from_layers(&layers, problems)
+    }
+
+    fn from_layers(layers: &[Layer], mut problems: Vec<String>) -> Self {
+        let (mut settings, unreadable) = sources::resolve_all(layers);
+        problems.extend(unreadable);
+        fill_dependent_defaults(&mut settings);
+        for (variable, found) in &settings {
+            let Some(found) = found else { continue };
+            if let Err(expected) = variable.kind.check(&found.value) {
+                let got =
+                    if variable.kind.may_be_repeated() { format!(", got {:?}", found.value) } else { String::new() };
+                problems.push(format!("{}: expected {expected}{got} (from {})", variable.name, found.origin));
+            }
+        }
+        let mut config = Self { settings, problems, warnings: Vec::new() };
+        config.check_production();
+        config.check_pairs();
+        config
+    }
+
+    /// Every setting and where it comes from.
+    pub(crate) fn settings(&self) -> &[(&'static Variable, Option<Found>)] {
+        &self.settings
+    }
+
+    fn found(&self, name: &str) -> Option<&Found> {
+        self.settings.iter().find(|(variable, _)| variable.name == name)?.1.as_ref()
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.found(name).map(|found| found.value.as_str())
+    }
+
+    fn secret(&self, name: &str) -> Option<SecretString> {
+        self.get(name).map(SecretString::from)
+    }
+
+    fn word(&self, name: &str) -> String {
+        self.get(name).unwrap_or_default().to_owned()
+    }
+
+    pub(crate) fn is_production(&self) -> bool {
+        self.get("HEARTVOICE_ENV") == Some("production")
+    }
+
+    /// What must not be so where real patients call.
+    fn check_production(&mut self) {
+        if !self.is_production() {
+            return;
+        }
+        let mut problems = Vec::new();
+        let because = "because HEARTVOICE_ENV is production";
+        let base = self.public_base_url();
+        if !base.starts_with("https://") {
+            problems.push(format!("PUBLIC_BASE_URL: expected an https:// address {because}"));
+        }
+        match self.get("ENCRYPTION_KEY") {
+            None => problems.push(format!("ENCRYPTION_KEY: expected 64 hexadecimal digits {because}")),
+            Some(key) if is_obvious(key) => problems.push(format!("ENCRYPTION_KEY: expected a random key {because}")),
+            Some(_) => {}
+        }
+        if self.get("TWILIO_AUTH_TOKEN").is_none() {
+            problems.push(format!("TWILIO_AUTH_TOKEN: expected the token Twilio signs with {because}"));
+        }
+        for name in ["ELEVENLABS_BASE_URL", "ELEVENLABS_BACKUP_BASE_URL", "OPENAI_BASE_URL", "TWILIO_BASE_URL"] {
+            if self.get(name).is_some_and(|url| url.starts_with("http://") && !is_loopback(url)) {
+                problems.push(format!("{name}: expected an https:// address {because}"));
+            }
+        }
+        self.problems.extend(problems);
+    }
+
+    /// Settings that only make sense together.
+    fn check_pairs(&mut self) {
+        let pairs = [
+            ("ELEVENLABS_API_KEY", "ELEVENLABS_AGENT_ID", "the agent is not configured"),
+            ("TWILIO_API_KEY_SID", "TWILIO_API_KEY_SECRET", "the API key is not used"),
+            ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "Twilio is not configured"),
+            ("STAFF_EMAIL", "SMTP_URL", "no mail is sent"),
+        ];
+        for (one, other, effect) in pairs {
+            let missing = match (self.get(one).is_some(), self.get(other).is_some()) {
+                (true, false) => other,
+                (false, true) => one,
+                _ => continue,
+            };
+            self.warnings.push(format!("{missing} is not set: {effect}"));
+        }
+    }
+
+    /// # Errors
+    /// All problems on one line.
+    pub(crate) fn require_valid(&self) -> anyhow::Result<()> {
+        if self.problems.is_empty() { Ok(()) } else { Err(bad_input(self.problems.join("; "))) }
+    }
+
+    /// Starts logging as the settings want it.
+    pub(crate) fn init_logging(&self, default_filter: &str) -> anyhow::Result<()> {
+        let json = self.get("HEARTVOICE_LOG_FORMAT") == Some("json");
+        let format = if json { LogFormat::Json } else { LogFormat::Text };
+        let set = self.found("HEARTVOICE_LOG").filter(|found| found.origin != Origin::Default);
+        logging::init(set.map_or(default_filter, |found| found.value.as_str()), format)
+    }
+
+    /// Where to listen.
+    pub(crate) fn bind(&self) -> SocketAddr {
+        let address = self.get("BIND_ADDR").and_then(variables::address).unwrap_or(IpAddr::from([127, 0, 0, 1]));
+        SocketAddr::new(address, self.get("PORT").and_then(|port| port.parse().ok()).unwrap_or_default())
+    }
+
+    /// The address Twilio reaches us at.
+    fn public_base_url(&self) -> String {
+        self.word("PUBLIC_BASE_URL").trim_end_matches('/').to_owned()
+    }
+
+    /// The server's settings.
+    pub(crate) fn server(&self) -> server::Settings {
+        let elevenlabs = self.secret("ELEVENLABS_API_KEY").zip(self.get("ELEVENLABS_AGENT_ID"));
+        let api_key = self.get("TWILIO_API_KEY_SID").map(str::to_owned).zip(self.secret("TWILIO_API_KEY_SECRET"));
+        server::Settings {
+            bind: self.bind(),
+            public_base_url: self.public_base_url(),
+            elevenlabs: elevenlabs.map(|(api_key, agent_id)| server::ElevenLabsSettings {
+                base_url: self.word("ELEVENLABS_BASE_URL"),
+                api_key,
+                agent_id: agent_id.to_owned(),
+            }),
+            twilio: server::TwilioSettings {
+                account_sid: self.get("TWILIO_ACCOUNT_SID").map(str::to_owned),
+                auth_token: self.secret("TWILIO_AUTH_TOKEN"),
+                api_key,
+                base_url: self.word("TWILIO_BASE_URL"),
+            },
+            call: call::CallConfig::default(),
+            max_calls: server::limits::CALLS_MAX,
+        }
+    }
+
+    /// Where records and recordings are.
+    pub(crate) fn store(&self) -> store::StoreConfig {
+        store::StoreConfig {
+            database_url: self.word("DATABASE_URL"),
+            audio_dir: PathBuf::from(self.word("AUDIO_STORE")),
+        }
+    }
+
+    /// The key of the records.
+    ///
+    /// # Errors
+    /// When it is not set.
+    pub(crate) fn master_key(&self) -> anyhow::Result<store::MasterKey> {
+        let expected = "ENCRYPTION_KEY: expected 64 hexadecimal digits, but it is not set; \
+            `heartvoice keys generate` makes a key (keep it safe: without it nothing can be read)";
+        let key = self.get("ENCRYPTION_KEY").ok_or_else(|| bad_input(expected))?;
+        Ok(store::MasterKey::from_hex(key)?)
+    }
+}
+
+/// Defaults that follow from other settings.
+fn fill_dependent_defaults(settings: &mut [(&'static Variable, Option<Found>)]) {
+    let value_of = |settings: &[(&'static Variable, Option<Found>)], name: &str| {
+        settings.iter().find(|(variable, _)| variable.name == name).and_then(|(_, found)| found.clone())
+    };
+    let environment = match value_of(settings, "NODE_ENV") {
+        Some(found) if found.value == "production" => found,
+        _ => Found { value: "development".to_owned(), origin: Origin::Default },
+    };
+    let port = value_of(settings, "PORT").map(|found| found.value).unwrap_or_default();
+    let base = Found { value: format!("http://127.0.0.1:{port}"), origin: Origin::Default };
+    for (variable, found) in settings {
+        match variable.name {
+            "HEARTVOICE_ENV" => found.get_or_insert_with(|| environment.clone()),
+            "PUBLIC_BASE_URL" => found.get_or_insert_with(|| base.clone()),
+            _ => continue,
+        };
+    }
+}
+
+fn flag_layer(flags: &Overrides) -> Layer {
+    let port = flags.port.map(|port| ("PORT", "--port", port.to_string()));
+    let bind = flags.bind.map(|bind| ("BIND_ADDR", "--bind", bind.to_string()));
+    let found = port.into_iter().chain(bind);
+    found.map(|(name, flag, value)| (name.to_owned(), Found { value, origin: Origin::Flag(flag) })).collect()
+}
+
+/// True for keys nobody drew at random: few different digits, or digits in order.
+fn is_obvious(key: &str) -> bool {
+    let digits: Vec<u32> = key.chars().filter_map(|c| c.to_digit(16)).collect();
+    let mut different = digits.clone();
+    different.sort_unstable();
+    different.dedup();
+    let in_order = digits.windows(2).filter(|pair| matches!(pair, [a, b] if (a + 1) % 16 == *b || a == b)).count();
+    let bytes: Vec<u32> = digits.chunks(2).map(|pair| pair.iter().fold(0, |byte, digit| byte * 16 + digit)).collect();
+    let bytes_in_order = bytes.windows(2).filter(|pair| matches!(pair, [a, b] if a + 1 == *b)).count();
+    // Of 63 random neighbours about 8 are equal or in order; 40 is out of the question.
+    different.len() < 6 || in_order > 40 || bytes_in_order > 20 || key.to_ascii_lowercase().contains("deadbeefdeadbeef")
+}
+
+fn is_loopback(url: &str) -> bool {
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = host.split('/').next().unwrap_or_default();
+    let host = host
+        .strip_prefix('[')
+        .and_then(|v6| v6.split(']').next())
+        .unwrap_or_else(|| host.split(':').next().unwrap_or_default());
+    variables::address(host).is_some_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const KEY: &str = "9f1c6a0b7de24835f0e1b7c25d93a846e2c4f81790ab3d5c6e7f8091a2b3c4d5";
+
+    fn config(pairs: &[(&str, &str)]) -> Config {
+        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::from_layers(&[sources::environment(pairs)], Vec::new())
+    }
+
+    #[test]
+    fn nothing_set_is_a_valid_development_setup() {
+        let config = config(&[]);
+        assert!(config.problems.is_empty() && config.warnings.is_empty());
+        let settings = config.server();
+        assert_eq!(settings.bind.to_string(), "0.0.0.0:3000");
+        assert_eq!(settings.public_base_url, "http://127.0.0.1:3000");
+        assert!(settings.elevenlabs.is_none() && settings.twilio.auth_token.is_none());
+        assert!(config.master_key().unwrap_err().to_string().starts_with("ENCRYPTION_KEY"));
+    }
+
+    #[test]
+    fn every_problem_is_named_and_secrets_are_not_repeated() {
+        let config = config(&[("PORT", "http"), ("ENCRYPTION_KEY", "hunter2"), ("STAFF_PHONE", "12 monkeys")]);
+        let line = config.require_valid().unwrap_err().to_string();
+        assert!(line.contains("PORT: expected a port number 1-65535, got \"http\" (from environment)"), "{line}");
+        assert!(line.contains("ENCRYPTION_KEY: expected 64") && line.contains("STAFF_PHONE: expected"), "{line}");
+        assert!(!line.contains("hunter2") && !line.contains("monkeys") && !line.contains('\n'), "{line}");
+    }
+
+    #[test]
+    fn production_refuses_what_is_unsafe() {
+        let unsafe_setup = config(&[("NODE_ENV", "production"), ("ENCRYPTION_KEY", &"0".repeat(64))]);
+        let line = unsafe_setup.problems.join("; ");
+        for name in ["PUBLIC_BASE_URL", "ENCRYPTION_KEY", "TWILIO_AUTH_TOKEN"] {
+            assert!(line.contains(name), "{line}");
+        }
+        let safe = config(&[
+            ("NODE_ENV", "production"),
+            ("ENCRYPTION_KEY", KEY),
+            ("PUBLIC_BASE_URL", "https://hv.example.org/"),
+            ("TWILIO_AUTH_TOKEN", "token"),
+            ("ELEVENLABS_BASE_URL", "http://127.0.0.1:9"),
+        ]);
+        assert!(safe.problems.is_empty(), "{:?}", safe.problems);
+        assert_eq!(safe.server().public_base_url, "https://hv.example.org");
+        // HEARTVOICE_ENV decides when both are set.
+        assert!(!config(&[("NODE_ENV", "production"), ("HEARTVOICE_ENV", "development")]).is_production());
+    }
+
+    #[test]
+    fn obvious_keys() {
+        let counting: String = (0..32).map(|byte| format!("{byte:02x}")).collect();
+        for key in [&"0".repeat(64), &"ab".repeat(32), &"0123456789abcdef".repeat(4), &"deadbeef".repeat(8), &counting]
+        {
+            assert!(is_obvious(key), "{key}");
+        }
+        assert!(!is_obvious(KEY));
+    }
+
+    #[test]
+    fn half_a_pair_is_a_warning() {
+        let config = config(&[("ELEVENLABS_API_KEY", "k")]);
+        assert!(config.problems.is_empty());
+        assert_eq!(config.warnings, ["ELEVENLABS_AGENT_ID is not set: the agent is not configured"]);
+    }
+}

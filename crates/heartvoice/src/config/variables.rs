@@ -1,0 +1,219 @@
+//! Every setting there is: its name, what it may hold, and what it is when nobody sets it.
+
+use crate::logging;
+use clinic::PhoneNumber;
+use std::net::IpAddr;
+
+/// What a setting may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Some text without blanks, such as an identifier.
+    Word,
+    /// As [`Kind::Word`], and secret.
+    Secret,
+    /// An address with one of these schemes.
+    Url(&'static [&'static str]),
+    /// An address that is a secret by itself or holds a password.
+    SecretUrl(&'static [&'static str]),
+    /// An address to listen on.
+    Address,
+    /// A port to listen on.
+    Port,
+    /// A telephone number.
+    Phone,
+    /// An electronic mail address.
+    Email,
+    /// The master key of the store.
+    MasterKey,
+    /// A number of days.
+    Days,
+    /// A directory or `s3://bucket/prefix`.
+    Place,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// Several of these words, separated by commas.
+    SomeOf(&'static [&'static str]),
+    /// Which log lines are written.
+    LogFilter,
+    /// Anything: `NODE_ENV` belongs to other programs as well.
+    Anything,
+}
+
+/// A setting.
+#[derive(Debug)]
+pub(crate) struct Variable {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) default: Option<&'static str>,
+}
+
+const HTTP: Kind = Kind::Url(&["https", "http"]);
+
+/// All settings, in the order in which they are shown.
+pub(crate) static VARIABLES: [Variable; 33] = [
+    variable("HEARTVOICE_ENV", Kind::OneOf(&["development", "production"]), None),
+    variable("NODE_ENV", Kind::Anything, None),
+    variable("PUBLIC_BASE_URL", HTTP, None),
+    variable("BIND_ADDR", Kind::Address, Some("0.0.0.0")),
+    variable("PORT", Kind::Port, Some("3000")),
+    variable("DATABASE_URL", Kind::SecretUrl(&["sqlite", "postgresql", "postgres"]), Some("sqlite://heartvoice.db")),
+    variable("AUDIO_STORE", Kind::Place, Some("./heartvoice-audio")),
+    variable("ENCRYPTION_KEY", Kind::MasterKey, None),
+    variable("PHI_RETENTION_DAYS", Kind::Days, Some("2555")),
+    variable("TWILIO_ACCOUNT_SID", Kind::Word, None),
+    variable("TWILIO_AUTH_TOKEN", Kind::Secret, None),
+    variable("TWILIO_PHONE_NUMBER", Kind::Phone, None),
+    variable("TWILIO_API_KEY_SID", Kind::Word, None),
+    variable("TWILIO_API_KEY_SECRET", Kind::Secret, None),
+    variable("TWILIO_BASE_URL", HTTP, Some("https://api.twilio.com")),
+    variable("ELEVENLABS_API_KEY", Kind::Secret, None),
+    variable("ELEVENLABS_AGENT_ID", Kind::Word, None),
+    variable("ELEVENLABS_BASE_URL", HTTP, Some("https://api.elevenlabs.io")),
+    variable("ELEVENLABS_WEBHOOK_SECRET", Kind::Secret, None),
+    variable("ELEVENLABS_BACKUP_API_KEY", Kind::Secret, None),
+    variable("ELEVENLABS_BACKUP_AGENT_ID", Kind::Word, None),
+    variable("ELEVENLABS_BACKUP_BASE_URL", HTTP, None),
+    variable("OPENAI_API_KEY", Kind::Secret, None),
+    variable("OPENAI_BASE_URL", HTTP, None),
+    variable("OPENAI_REALTIME_MODEL", Kind::Word, None),
+    variable("BACKUP_CHAIN", Kind::SomeOf(&["elevenlabs-backup", "openai", "script"]), None),
+    variable("STAFF_PHONE", Kind::Phone, None),
+    variable("STAFF_WEBHOOK_URL", Kind::SecretUrl(&["https", "http"]), None),
+    variable("STAFF_EMAIL", Kind::Email, None),
+    variable("SMTP_URL", Kind::SecretUrl(&["smtp", "smtps"]), None),
+    variable("NURSE_LINE", Kind::Phone, None),
+    variable("HEARTVOICE_LOG", Kind::LogFilter, Some("info")),
+    variable("HEARTVOICE_LOG_FORMAT", Kind::OneOf(&["text", "json"]), Some("text")),
+];
+
+const fn variable(name: &'static str, kind: Kind, default: Option<&'static str>) -> Variable {
+    Variable { name, kind, default }
+}
+
+/// The setting with that name.
+pub(crate) fn find(name: &str) -> Option<&'static Variable> {
+    VARIABLES.iter().find(|variable| variable.name == name)
+}
+
+impl Kind {
+    /// What would be accepted, when `value` is not.
+    pub(crate) fn check(self, value: &str) -> Result<(), String> {
+        let (accepted, expected) = match self {
+            Self::Word | Self::Secret => (!value.chars().any(char::is_whitespace), "text without blanks".to_owned()),
+            Self::Url(schemes) | Self::SecretUrl(schemes) => {
+                (is_url(value, schemes), format!("an address starting with {}://", schemes.join(":// or ")))
+            }
+            Self::Address => (address(value).is_some(), "an IP address such as 0.0.0.0 or ::1".to_owned()),
+            Self::Port => (value.parse::<u16>().is_ok_and(|port| port > 0), "a port number 1-65535".to_owned()),
+            Self::Phone => {
+                (PhoneNumber::parse(value).is_ok(), "a telephone number in E.164 form such as +15005550006".to_owned())
+            }
+            Self::Email => (
+                value.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains('.')),
+                "a mail address".to_owned(),
+            ),
+            Self::MasterKey => (
+                store::MasterKey::from_hex(value).is_ok(),
+                "64 hexadecimal digits; `heartvoice keys generate` makes some".to_owned(),
+            ),
+            Self::Days => (
+                value.parse::<u32>().is_ok_and(|days| (1..=36_500).contains(&days)),
+                "a number of days 1-36500".to_owned(),
+            ),
+            Self::Place => (!value.trim().is_empty(), "a directory".to_owned()),
+            Self::OneOf(words) => (words.contains(&value), words.join(" or ")),
+            Self::SomeOf(words) => (
+                value.split(',').all(|word| words.contains(&word.trim())),
+                format!("some of {} separated by commas", words.join(", ")),
+            ),
+            Self::LogFilter => (logging::is_filter(value), logging::EXPECTED.to_owned()),
+            Self::Anything => (true, String::new()),
+        };
+        if accepted { Ok(()) } else { Err(expected) }
+    }
+
+    /// True when the value must not be shown, not even when it is wrong.
+    pub(crate) fn is_secret(self) -> bool {
+        matches!(self, Self::Secret | Self::MasterKey)
+    }
+
+    /// True when a wrong value may be repeated in an error: it is neither secret nor somebody's number or address.
+    pub(crate) fn may_be_repeated(self) -> bool {
+        !self.is_secret() && !matches!(self, Self::Phone | Self::Email | Self::SecretUrl(_))
+    }
+
+    /// The value as it may be shown.
+    pub(crate) fn shown(self, value: &str) -> String {
+        match self {
+            kind if kind.is_secret() => "********".to_owned(),
+            Self::SecretUrl(schemes) if schemes.contains(&"sqlite") && value.starts_with("sqlite") => value.to_owned(),
+            Self::SecretUrl(_) => match value.split_once("://") {
+                Some((scheme, _)) => format!("{scheme}://********"),
+                None => "********".to_owned(),
+            },
+            _ => value.to_owned(),
+        }
+    }
+}
+
+/// An address to listen on; `localhost` is understood.
+pub(crate) fn address(text: &str) -> Option<IpAddr> {
+    if text == "localhost" { Some(IpAddr::from([127, 0, 0, 1])) } else { text.parse().ok() }
+}
+
+fn is_url(value: &str, schemes: &[&str]) -> bool {
+    if value.chars().any(char::is_whitespace) {
+        return false;
+    }
+    match value.split_once("://") {
+        Some(("sqlite", path)) => schemes.contains(&"sqlite") && !path.is_empty(),
+        Some((scheme, rest)) => schemes.contains(&scheme) && !rest.is_empty() && !rest.starts_with('/'),
+        // sqlx writes `sqlite::memory:` and `sqlite:PATH` without slashes.
+        None => schemes.contains(&"sqlite") && value.strip_prefix("sqlite:").is_some_and(|path| !path.is_empty()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid() {
+        for variable in &VARIABLES {
+            assert!(variable.default.is_none_or(|value| variable.kind.check(value).is_ok()), "{}", variable.name);
+        }
+    }
+
+    #[test]
+    fn values_are_checked() {
+        let cases = [
+            ("PORT", "0", false),
+            ("PORT", "65535", true),
+            ("PORT", "http", false),
+            ("BIND_ADDR", "localhost", true),
+            ("BIND_ADDR", "example.org", false),
+            ("PUBLIC_BASE_URL", "hv.example.org", false),
+            ("PUBLIC_BASE_URL", "https://hv.example.org", true),
+            ("PUBLIC_BASE_URL", "https://", false),
+            ("DATABASE_URL", "sqlite:///var/lib/hv.db", true),
+            ("DATABASE_URL", "mysql://db", false),
+            ("STAFF_PHONE", "5550100", false),
+            ("ENCRYPTION_KEY", "abc", false),
+            ("BACKUP_CHAIN", "openai, script", true),
+            ("BACKUP_CHAIN", "openai;script", false),
+            ("HEARTVOICE_ENV", "prod", false),
+            ("PHI_RETENTION_DAYS", "-1", false),
+        ];
+        for (name, value, good) in cases {
+            assert_eq!(find(name).is_some_and(|v| v.kind.check(value).is_ok()), good, "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn passwords_in_addresses_are_hidden() {
+        let database = Kind::SecretUrl(&["sqlite", "postgresql"]);
+        assert_eq!(database.shown("sqlite://a.db"), "sqlite://a.db");
+        assert_eq!(database.shown("postgresql://u:pw@h/db"), "postgresql://********");
+        assert_eq!(Kind::Secret.shown("tok"), "********");
+    }
+}
