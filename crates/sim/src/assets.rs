@@ -92,16 +92,16 @@ static CLIPS: LazyLock<Vec<Clip>> = LazyLock::new(|| {
             ulaw: Arc::from(bytes),
         })
         .collect();
-    for (name, voice, ms) in [
-        ("vowel_steady", synth::Voice { f0_hz: 118.0, jitter: 0.004, shimmer: 0.02, breath: 0.01 }, 3_600),
-        ("vowel_female", synth::Voice { f0_hz: 196.0, jitter: 0.006, shimmer: 0.03, breath: 0.02 }, 3_000),
-        ("vowel_breathy", synth::Voice { f0_hz: 109.0, jitter: 0.02, shimmer: 0.09, breath: 0.12 }, 2_100),
+    for (name, f0_hz, jitter, shimmer, hnr_db, ms) in [
+        ("vowel_steady", 118.0, 0.4, 2.5, 22.0, 3_400),
+        ("vowel_female", 196.0, 0.6, 3.5, 20.0, 2_800),
+        ("vowel_breathy", 109.0, 1.6, 8.0, 11.0, 2_000),
     ] {
         clips.push(Clip {
             name: Cow::Borrowed(name),
             text: Cow::Borrowed("Ahhh."),
             meaning: Cow::Borrowed("ah"),
-            ulaw: synth::vowel(&voice, ms, 17).into(),
+            ulaw: synth::vowel(f0_hz, jitter, shimmer, hnr_db, ms).into(),
         });
     }
     clips

@@ -398,6 +398,8 @@ impl Patient {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
     use super::*;
 
     /// Plays `clips` with 3 s between them and returns the texts spoken, with times.

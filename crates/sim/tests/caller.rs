@@ -1,5 +1,7 @@
 //! Simulated calls against a tiny server: what reaches it, what it may send, and how calls end.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use axum::Router;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Form, State};

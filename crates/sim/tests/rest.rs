@@ -1,5 +1,7 @@
 //! The REST interface: what it accepts and refuses, and the calls and messages it sets in motion.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use axum::Router;
 use axum::extract::{Form, State};
 use axum::http::header;

@@ -1,5 +1,7 @@
 //! Conversations in virtual time, with the synthetic patients at the other end of an ideal line.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use super::conversation::{Conversation, Out};
 use super::*;
 use crate::patient::{Patient, PatientScript};

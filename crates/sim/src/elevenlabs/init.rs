@@ -87,6 +87,8 @@ fn fill(text: &str, variables: &Map<String, Value>) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
     use super::*;
     use serde_json::json;
 

@@ -163,6 +163,8 @@ pub fn cut(audio: &[u8], format: AudioFormat, trickle: bool, rng: &mut Rng) -> V
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
     use super::*;
 
     #[test]

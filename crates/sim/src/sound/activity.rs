@@ -94,6 +94,8 @@ fn rms(frame: &[u8]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
     use super::*;
     use crate::sound::synth;
 

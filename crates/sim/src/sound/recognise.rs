@@ -46,6 +46,8 @@ pub fn recognise(ulaw: &[u8]) -> Vec<&'static Clip> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
     use super::*;
 
     #[test]

@@ -72,6 +72,8 @@ impl Gathering {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
     use super::*;
     use crate::assets::clip;
 

@@ -266,6 +266,8 @@ fn reset(socket: &WebSocket) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
     use super::*;
 
     #[test]

@@ -208,6 +208,8 @@ impl StreamWriter {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
     use super::*;
 
     fn writer(impairments: &Impairments, tracks: Tracks) -> StreamWriter {

@@ -249,6 +249,8 @@ fn problem(code: u32, detail: String) -> Problem {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
     use super::*;
 
     const AGENT: &str = r#"<?xml version="1.0" encoding="UTF-8"?><Response><Say language="en-US" voice="Polly.Joanna-Neural">Thank you. Please   hold.</Say><Start><Stream name="hv-fork" track="both_tracks" url="wss://hv.example.org/twilio/fork"><Parameter name="visit" value="42" /></Stream></Start><Connect action="https://hv.example.org/after?visit=42&amp;x=1" method="POST"><Stream name="hv-agent" statusCallback="https://hv.example.org/status" url="wss://hv.example.org/media/3f1c"><Parameter name="lang" value="en-US" /></Stream></Connect><Redirect method="POST">https://hv.example.org/fallback?a=1&amp;b=2</Redirect></Response>"#;

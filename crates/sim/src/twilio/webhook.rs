@@ -165,6 +165,8 @@ pub(super) fn field(name: &str, value: impl Into<String>) -> (String, String) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
     use super::*;
 
     #[test]
