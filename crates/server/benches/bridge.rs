@@ -125,7 +125,8 @@ async fn bridge() {
         ("agent to phone, direct", "direct_down"),
     ] {
         let row = &result[key];
-        println!("{name:<28}{:>10}{:>10}{:>10}{:>12}", row["p50"], row["p99"], row["max"], row["lost"]);
+        let cell = |key: &str| row[key].to_string();
+        println!("{name:<28}{:>10}{:>10}{:>10}{:>12}", cell("p50"), cell("p99"), cell("max"), cell("lost"));
     }
     for (name, with, without) in [("added, phone to agent", "up", "direct_up"), ("added, agent to phone", "down", "direct_down")] {
         let added = |q: &str| result[with][q].as_i64().unwrap_or(0) - result[without][q].as_i64().unwrap_or(0);
@@ -318,29 +319,38 @@ async fn talk(
     if let Some(first) = first {
         sink.send(Message::text(first)).await.unwrap();
     }
-    let (marks, mut marks_due) = tokio::sync::mpsc::channel::<String>(64);
+    let (marks, mut marks_sent) = tokio::sync::mpsc::channel::<(Instant, String)>(256);
     let listener = {
         let peers = peers.clone();
         tokio::spawn(async move {
+            // Twilio's playback clock: a mark comes back when the audio before it was played.
+            let mut play_end = Instant::now();
             while let Some(Ok(message)) = stream.next().await {
                 let Message::Text(text) = message else { continue };
                 let Ok(value) = serde_json::from_str::<Value>(&text) else { continue };
                 let payload = value["media"]["payload"].as_str().or(value["audio_event"]["audio_base_64"].as_str());
                 if let Some(payload) = payload {
                     let bytes = STANDARD.decode(payload).unwrap_or_default();
+                    play_end = play_end.max(Instant::now()) + Duration::from_micros(bytes.len() as u64 * 125);
                     // The cushion may share a message with frames: they follow each other without gaps.
                     let skip = bytes.len() % FRAME;
                     peers.note(&peers.down_sent, |seen| &mut seen.down, &bytes[skip..]);
                 } else if value["event"] == "mark" {
-                    let _ = marks.try_send(value["mark"]["name"].as_str().unwrap_or("").to_owned());
+                    let name = value["mark"]["name"].as_str().unwrap_or("").to_owned();
+                    let _ = marks.try_send((play_end, name));
                 }
             }
         })
     };
+    let mut marks_due = std::collections::VecDeque::new();
     let began = tokio::time::Instant::now();
     for number in 0..peers.frames {
         pace(lane, number, began).await;
-        while let Ok(name) = marks_due.try_recv() {
+        while let Ok((due, name)) = marks_sent.try_recv() {
+            marks_due.push_back((due, name));
+        }
+        while marks_due.front().is_some_and(|(due, _)| *due <= Instant::now()) {
+            let Some((_, name)) = marks_due.pop_front() else { break };
             let echo = json!({"event": "mark", "streamSid": "MZ1", "mark": {"name": name}}).to_string();
             let _ = sink.send(Message::text(echo)).await;
         }
@@ -350,7 +360,7 @@ async fn talk(
             break;
         }
     }
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
     let _ = sink.close().await;
     listener.abort();
 }
