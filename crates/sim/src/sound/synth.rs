@@ -6,6 +6,9 @@ use voice::SampleRate;
 use voice::g711::ulaw_encode;
 use voice::synth::{TalkSpec, Tract, VoiceSpec, sustained_vowel, talk};
 
+/// Background before the first syllable, which is cut off.
+const LEAD_BYTES: usize = 2_240;
+
 /// Something like speech, as long as the text takes to say.
 #[must_use]
 pub fn babble(text: &str, seed: u64) -> Vec<u8> {
@@ -15,7 +18,8 @@ pub fn babble(text: &str, seed: u64) -> Vec<u8> {
     let mut rng = Rng::named(seed ^ text.len() as u64, "babble");
     let voice = VoiceSpec { f0_hz: 100.0 + 110.0 * rng.unit(), seed: rng.next_u64(), ..VoiceSpec::default() };
     let seconds = speaking_ms(text) as f64 / 1_000.0;
-    talk(&voice, &TalkSpec { seconds, ..TalkSpec::default() }, SampleRate::TELEPHONE).to_ulaw()
+    let spec = TalkSpec { seconds: seconds + LEAD_BYTES as f64 / 8_000.0, ..TalkSpec::default() };
+    talk(&voice, &spec, SampleRate::TELEPHONE).to_ulaw().split_off(LEAD_BYTES)
 }
 
 /// A held "ah" of this length, with a margin of background before and after.
