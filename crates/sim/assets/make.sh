@@ -4,14 +4,21 @@
 set -eu
 cd "$(dirname "$0")"
 
+# noise FILE SECONDS: white noise at -62 dBFS RMS
+noise() {
+  sox -D -R -n -r 8000 -b 16 -c 1 -t wav "$1" synth "$2" whitenoise vol 0.003
+}
+
 # say FILE VOICE WORDS_PER_MINUTE PITCH TEXT [WORD_GAP_IN_10_MS]
 say() {
   espeak-ng -v "$2" -s "$3" -p "$4" -g "${6:-0}" -w /tmp/hv_clip.wav "$5"
-  # Trim silence at both ends, level to -9 dBFS, telephone band, 8 kHz.
-  sox -D /tmp/hv_clip.wav -t ul -r 8000 -c 1 "$1.ulaw" \
+  # Trim silence at both ends, level to -9 dBFS, telephone band, 8 kHz, and the faint noise every real line has.
+  sox -D /tmp/hv_clip.wav -t wav -r 8000 -c 1 /tmp/hv_clean.wav \
     silence 1 0.02 0.5% reverse silence 1 0.02 0.5% reverse \
     sinc 250-3500 gain -n -9 pad 0.02 0.06
-  rm -f /tmp/hv_clip.wav
+  noise /tmp/hv_noise.wav "$(soxi -D /tmp/hv_clean.wav)"
+  sox -D -R -m -v 1 /tmp/hv_clean.wav -v 1 /tmp/hv_noise.wav -t ul "$1.ulaw"
+  rm -f /tmp/hv_clip.wav /tmp/hv_clean.wav /tmp/hv_noise.wav
 }
 
 agent=en-us+f3
@@ -47,8 +54,11 @@ done
 : > patient_counting_short.ulaw
 for i in 1 2 3 4 5; do
   cat "/tmp/hv_group_$i.ulaw" >> patient_counting_short.ulaw
-  # 900 ms of mu-law silence
-  [ "$i" = 5 ] || head -c 7200 /dev/zero | tr '\0' '\377' >> patient_counting_short.ulaw
+  if [ "$i" != 5 ]; then
+    noise /tmp/hv_pause.wav 0.9
+    sox -D /tmp/hv_pause.wav -t ul - >> patient_counting_short.ulaw
+    rm -f /tmp/hv_pause.wav
+  fi
   rm -f "/tmp/hv_group_$i.ulaw"
 done
 

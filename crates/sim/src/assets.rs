@@ -93,8 +93,8 @@ static CLIPS: LazyLock<Vec<Clip>> = LazyLock::new(|| {
         })
         .collect();
     for (name, f0_hz, jitter, shimmer, hnr_db, ms) in [
-        ("vowel_steady", 118.0, 0.4, 2.5, 22.0, 3_400),
-        ("vowel_female", 196.0, 0.6, 3.5, 20.0, 2_800),
+        ("vowel_steady", 118.0, 0.4, 2.5, 22.0, 3_000),
+        ("vowel_female", 196.0, 0.6, 3.5, 20.0, 2_600),
         ("vowel_breathy", 109.0, 1.6, 8.0, 11.0, 2_000),
     ] {
         clips.push(Clip {

@@ -1,6 +1,7 @@
 //! Synthetic patients: what somebody on the telephone does, driven by what they hear and by time.
 
 use crate::assets::{Clip, clip};
+use crate::rng::Rng;
 use crate::sound::{Activity, recognise};
 use std::collections::VecDeque;
 
@@ -12,6 +13,8 @@ const AFTER_GOODBYE_MS: u64 = 6_000;
 const SAID_SOMETHING_MS: u64 = 250;
 /// Sound kept for recognising what was asked: the last 12 seconds.
 const EAR_BYTES: usize = 96_000;
+/// Steady noise of a quiet line, RMS on the 16-bit scale (-62 dBFS): no real line is digitally silent.
+const LINE_NOISE_RMS: f64 = 26.0;
 /// Time between two keys.
 const KEY_MS: u64 = 250;
 
@@ -245,6 +248,7 @@ pub struct Patient {
     last_topic: Option<Topic>,
     asked: usize,
     goodbye_at_ms: Option<u64>,
+    noise: Rng,
 }
 
 impl Patient {
@@ -264,6 +268,7 @@ impl Patient {
             last_topic: None,
             asked: 0,
             goodbye_at_ms: None,
+            noise: Rng::named(1, "line"),
         }
     }
 
@@ -392,7 +397,12 @@ impl Patient {
                 self.ear.clear();
             }
         }
-        frame.ulaw.resize(len, voice::g711::ULAW_SILENCE);
+        let Self { noise, .. } = self;
+        frame.ulaw.resize_with(len, || {
+            // Four uniform numbers make a good enough bell: their sum has a variance of one third.
+            let bell: f64 = (0..4).map(|_| noise.unit() - 0.5).sum();
+            voice::g711::ulaw_encode((bell * 3.0_f64.sqrt() * LINE_NOISE_RMS) as i16)
+        });
     }
 }
 
@@ -484,7 +494,10 @@ mod tests {
         assert!(PatientScript::scenario("nobody").is_none());
         let (spoken, audio, _) = converse(PatientScript::scenario("silent").unwrap(), &["agent_greeting"]);
         assert!(spoken.is_empty());
-        assert!(audio.iter().all(|b| *b == 0xFF));
+        let mut line = Activity::default();
+        line.push(&audio);
+        assert_eq!(line.total_speech_ms(), 0);
+        assert!(audio.iter().any(|b| *b != 0xFF));
         assert!(converse(PatientScript::scenario("hangs-up-early").unwrap(), &["agent_greeting"]).2.is_some());
     }
 }

@@ -223,8 +223,8 @@ impl Conversation {
             let id = self.new_id();
             self.event(now, events::user_transcript(id, &text));
         }
-        // Thinking takes 150 to 350 ms.
-        self.state = State::Until(now + self.rng.between(150, 350));
+        // Thinking takes 120 to 280 ms.
+        self.state = State::Until(now + self.rng.between(120, 280));
         if self.interrupted && !self.repeated {
             // The question was not heard to its end: ask it again.
             self.repeated = true;

@@ -81,14 +81,14 @@ impl Script {
     #[must_use]
     pub fn check_in() -> Self {
         let mut beats = Vec::new();
-        ask(&mut beats, "agent_greeting", "My breathing is fine.", "none", 700);
+        ask(&mut beats, "agent_greeting", "My breathing is fine.", "none", 600);
         record(&mut beats, "dyspnea");
-        ask(&mut beats, "agent_weight", "One hundred and eighty two pounds.", "182", 700);
+        ask(&mut beats, "agent_weight", "One hundred and eighty two pounds.", "182", 600);
         record(&mut beats, "weight");
         // Reading and counting have pauses in them; a patient who is short of breath makes long ones.
-        task(&mut beats, "speech", "agent_reading", "He was not an ill-disposed young man.", 1_000);
-        task(&mut beats, "counting", "agent_counting", "One, two, three, four, five.", 1_600);
-        task(&mut beats, "sustained-vowel", "agent_vowel", "Ahhh.", 700);
+        task(&mut beats, "speech", "agent_reading", "He was not an ill-disposed young man.", 800);
+        task(&mut beats, "counting", "agent_counting", "One, two, three, four, five.", 1_300);
+        task(&mut beats, "sustained-vowel", "agent_vowel", "Ahhh.", 600);
         beats.push(say("agent_goodbye", false));
         beats.push(Beat::EndCall);
         Self { name: "check-in".to_owned(), beats }
@@ -191,7 +191,7 @@ fn ask(beats: &mut Vec<Beat>, prompt: &str, transcript: &str, meaning: &str, end
         end_silence_ms,
         ..Listen::default()
     }));
-    beats.push(Beat::Wait(250));
+    beats.push(Beat::Wait(100));
 }
 
 fn record(beats: &mut Vec<Beat>, question: &str) {

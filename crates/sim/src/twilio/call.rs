@@ -17,6 +17,7 @@ use super::webhook::{Failure, Fields, Reply, Sender, field, iso8601, rfc2822};
 use crate::SimError;
 use crate::patient::Patient;
 use crate::rng::Rng;
+use crate::sound::Activity;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -76,7 +77,7 @@ pub(super) enum Phase {
     },
     Recording {
         since: u64,
-        quiet_ms: u64,
+        ear: Activity,
         timeout: Duration,
         max: Duration,
     },
@@ -369,11 +370,10 @@ impl Call {
                 }
                 Outcome::Fields(fields)
             }
-            Phase::Recording { since, quiet_ms, timeout, max } => {
-                let silent = spoken.ulaw.iter().all(|b| *b == 0xFF);
-                *quiet_ms = if silent { *quiet_ms + 20 } else { 0 };
+            Phase::Recording { since, ear, timeout, max } => {
+                ear.push(&spoken.ulaw);
                 let length = Duration::from_millis(now.saturating_sub(*since));
-                if Duration::from_millis(*quiet_ms) < *timeout && length < *max {
+                if Duration::from_millis(ear.silence_ms()) < *timeout && length < *max {
                     return;
                 }
                 let sid = format!("RE{}", self.rng.hex(32));

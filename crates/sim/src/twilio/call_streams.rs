@@ -9,7 +9,7 @@ use super::impair::HangUpStyle;
 use super::socket::{self, FromSocket, ToSocket};
 use super::stream::{StreamWriter, Tracks, connected};
 use super::twiml::{StreamSpec, Verb};
-use crate::sound::synth;
+use crate::sound::{Activity, synth};
 
 /// How long a dialled number rings and talks.
 const DIAL_MS: u64 = 2_000;
@@ -69,7 +69,7 @@ impl Call {
             }
             Action::Record { max_length, timeout } => {
                 self.note("record");
-                Phase::Recording { since: now, quiet_ms: 0, timeout, max: max_length }
+                Phase::Recording { since: now, ear: Activity::default(), timeout, max: max_length }
             }
             Action::Hangup => {
                 self.note("hangup");
