@@ -136,7 +136,8 @@ impl SpeechMap {
             return PauseSummary::default();
         }
         let durations: Vec<f64> = self.pauses.iter().map(Interval::duration_s).collect();
-        let total: f64 = durations.iter().sum();
+        // An empty sum is negative zero, which would show as -0.0 in the report.
+        let total = durations.iter().sum::<f64>() + 0.0;
         PauseSummary {
             count: Some(durations.len()),
             total_s: Some(total),
@@ -324,5 +325,15 @@ mod tests {
         samples.extend(recording(&[(1.0, 4.0), (5.0, 8.0)], 10.0, 0.02, 8_000));
         let map = map(&samples, 8_000);
         assert_eq!(map.summary().count, Some(3), "{:?}", map.speech());
+    }
+
+    #[test]
+    fn speech_without_pauses_has_plain_zeros() {
+        let samples = recording(&[(0.2, 1.8)], 2.0, 0.001, 8_000);
+        let summary = detect(&Sound::new(&samples, SampleRate::TELEPHONE)).summary();
+        assert_eq!(summary.count, Some(0));
+        for zero in [summary.total_s, summary.fraction] {
+            assert!(zero.is_some_and(|value| value == 0.0 && value.is_sign_positive()), "{zero:?}");
+        }
     }
 }
