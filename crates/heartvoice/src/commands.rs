@@ -57,6 +57,11 @@ async fn open_store(file: Option<&Path>) -> anyhow::Result<Store> {
     Store::open(config.store(), key).await.context("cannot open the store")
 }
 
+/// A seed that no earlier run had, for what must be new each time.
+fn fresh_seed() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_microsecond()).unwrap_or_default()
+}
+
 /// The file of an SQLite address, if it is one.
 fn database_file(url: &str) -> Option<PathBuf> {
     let path = url.strip_prefix("sqlite:")?;

@@ -1,6 +1,7 @@
 //! Everything a demonstration needs: a store with patients, a server, and the simulated world around it.
 
 use super::port_of_environment;
+use crate::commands::fresh_seed;
 use crate::commands::keys::hex;
 use crate::failure::bad_input;
 use anyhow::Context;
@@ -49,6 +50,7 @@ pub(super) struct World {
     twilio: sim::twilio::TwilioRunning,
     data: DataDir,
     patients: u32,
+    seed: u64,
 }
 
 /// Where the data is, and whether it goes away.
@@ -100,7 +102,7 @@ impl World {
             max_calls: server::limits::CALLS_MAX,
         };
         let server = Server::start_on(listener, settings, store.clone())?;
-        Ok(Self { store, server, agent, twilio, data, patients })
+        Ok(Self { store, server, agent, twilio, data, patients, seed: fresh_seed() })
     }
 
     /// Where the server is reached.
@@ -125,7 +127,8 @@ impl World {
         caller.to = CLINIC.to_owned();
         caller.status_callback = Some(format!("{base}/twilio/status"));
         caller.behaviour = PatientScript::scenario(scenario).unwrap_or_default();
-        caller.seed = u64::from(number) + 1;
+        // A kept store knows the calls of earlier runs, so theirs must not come again.
+        caller.seed = self.seed.wrapping_add(u64::from(number));
         (scenario, self.twilio.inbound(caller).await)
     }
 
