@@ -296,7 +296,7 @@ fn typed_conversations_need_no_audio() {
 #[test]
 fn scripts_are_chosen_by_patient_and_events_by_configuration() {
     let config = SimConfig {
-        scripts_by_patient: vec![("Ada".to_owned(), Script::extras())],
+        scripts_by_patient: vec![("Ada".to_owned(), Script::parrot())],
         client_events: Some(vec!["audio".to_owned(), "vad_score".to_owned()]),
         ..SimConfig::default()
     };

@@ -74,7 +74,7 @@ pub struct Script {
 }
 
 /// Names of the scripts [`Script::named`] knows.
-pub const SCRIPT_NAMES: &[&str] = &["check-in", "sdk-check", "extras"];
+pub const SCRIPT_NAMES: &[&str] = &["check-in", "sdk-check", "parrot"];
 
 impl Script {
     /// The check-in: greeting and breathing, weight, reading, counting, sustained vowel, goodbye.
@@ -149,7 +149,7 @@ impl Script {
 
     /// Sends what real servers send beside their contract: `is_final`, empty audio, unknown events. Ends with 1000.
     #[must_use]
-    pub fn extras() -> Self {
+    pub fn parrot() -> Self {
         let beats = vec![
             say("agent_greeting", true),
             Beat::Audio { ms: 0, id_offset: 0, alignment: false, is_final: true },
@@ -163,7 +163,7 @@ impl Script {
             say("agent_goodbye", false),
             Beat::EndCall,
         ];
-        Self { name: "extras".to_owned(), beats }
+        Self { name: "parrot".to_owned(), beats }
     }
 
     /// The script with that name, see [`SCRIPT_NAMES`].
@@ -172,7 +172,7 @@ impl Script {
         match name {
             "check-in" => Some(Self::check_in()),
             "sdk-check" => Some(Self::sdk_check()),
-            "extras" => Some(Self::extras()),
+            "parrot" => Some(Self::parrot()),
             _ => None,
         }
     }
