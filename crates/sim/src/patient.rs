@@ -93,7 +93,7 @@ impl PatientScript {
             "patient_breathing_good",
             "patient_weight_182",
             "patient_swelling_none",
-            "librivox_0880",
+            PASSAGE,
             "patient_counting",
             "vowel_steady",
         ]);
@@ -105,7 +105,7 @@ impl PatientScript {
                     "patient_breathing_worse",
                     "patient_weight_187",
                     "patient_swelling_both",
-                    "librivox_0930",
+                    PASSAGE,
                     "patient_counting",
                     "vowel_female",
                 ]);
@@ -159,7 +159,8 @@ impl Default for PatientScript {
 
 impl Answers {
     fn of(names: [&str; 6]) -> Self {
-        let [breathing, weight, swelling, reading, counting, vowel] = names.map(clip);
+        let [breathing, weight, swelling, reading, counting, vowel] =
+            names.map(|name| if name == PASSAGE { Some(passage()) } else { clip(name) });
         Self { breathing, weight, swelling, reading, counting, vowel, other: clip("patient_yes") }
     }
 
@@ -175,6 +176,24 @@ impl Answers {
             Topic::Goodbye => None,
         }
     }
+}
+
+/// In place of a clip's name: the whole passage.
+const PASSAGE: &str = "passage";
+
+/// The five LibriVox sentences read one after the other: long enough for open speech to be measured.
+fn passage() -> Clip {
+    const GAP_MS: usize = 150;
+    let mut noise = Rng::new(7);
+    let mut ulaw = Vec::new();
+    for name in ["librivox_0870", "librivox_0880", "librivox_0890", "librivox_0920", "librivox_0930"] {
+        if !ulaw.is_empty() {
+            // A breath of faint noise: digital silence between sentences would give the joining away.
+            ulaw.extend((0..GAP_MS * 8).map(|_| [0xFF, 0xFE, 0x7E, 0xFD, 0x7D][noise.between(0, 4) as usize]));
+        }
+        ulaw.extend(clip(name).iter().flat_map(|clip| clip.ulaw.iter().copied()));
+    }
+    Clip::new(PASSAGE, "read", ulaw)
 }
 
 /// What the agent asked for.

@@ -113,7 +113,7 @@ fn with(fault: &str) -> SimConfig {
 fn a_check_in_is_asked_answered_and_ended_by_the_agent() {
     let line = Line::new(SimConfig::default(), "stable").init().run(90_000);
     assert_eq!(line.close_code(), Some(1000));
-    assert!((25_000..45_000).contains(&line.now), "{}", line.now);
+    assert!((45_000..70_000).contains(&line.now), "{}", line.now);
     assert_eq!(line.kinds()[..2], ["conversation_initiation_metadata", "ping"]);
     assert_eq!(line.of("conversation_initiation_metadata").len(), 1);
     let users: Vec<&str> = line
@@ -173,7 +173,7 @@ fn talking_over_the_agent_interrupts_and_corrects() {
 
 #[test]
 fn other_patients_end_in_time() {
-    for (scenario, most) in [("worsening", 48_000), ("short-of-breath", 50_000), ("silent", 30_000)] {
+    for (scenario, most) in [("worsening", 75_000), ("short-of-breath", 55_000), ("silent", 30_000)] {
         let line = Line::new(SimConfig::default(), scenario).init().run(90_000);
         assert_eq!(line.close_code(), Some(1000), "{scenario}");
         assert!(line.now < most, "{scenario} {}", line.now);

@@ -86,7 +86,7 @@ impl Script {
         ask(&mut beats, "agent_weight", "One hundred and eighty two pounds.", "182", 600);
         record(&mut beats, "weight");
         // Reading and counting have pauses in them; a patient who is short of breath makes long ones.
-        task(&mut beats, "speech", "agent_reading", "He was not an ill-disposed young man.", 800);
+        task(&mut beats, "speech", "agent_reading", "He was not an ill-disposed young man.", 1_200);
         task(&mut beats, "counting", "agent_counting", "One, two, three, four, five.", 1_300);
         task(&mut beats, "sustained-vowel", "agent_vowel", "Ahhh.", 600);
         beats.push(say("agent_goodbye", false));
