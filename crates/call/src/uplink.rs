@@ -55,7 +55,9 @@ pub(crate) struct Uplink {
     held: std::collections::VecDeque<u8>,
     /// True once the agent listens.
     open: bool,
-    /// Milliseconds dropped because the agent did not listen for too long.
+    /// True once nobody will ever listen again.
+    ended: bool,
+    /// Samples dropped because the agent did not listen for too long.
     dropped_samples: u64,
 }
 
@@ -68,6 +70,7 @@ impl Uplink {
             filled_samples: 0,
             held: std::collections::VecDeque::new(),
             open: false,
+            ended: false,
             dropped_samples: 0,
         }
     }
@@ -112,18 +115,22 @@ impl Uplink {
         self.pass(ulaw, &mut send);
     }
 
-    /// Sends silence when the phone has been quiet for too long. Returns the moment of the next step.
+    /// The phone is there, though it may send nothing for a while: a muted caller is silence, not a dead line.
+    pub(crate) fn phone_started(&mut self, now: Tick) {
+        self.last_audio.get_or_insert(now);
+    }
+
+    /// Sends silence when the phone has been quiet for too long.
     pub(crate) fn fill_stall(&mut self, now: Tick, mut send: impl FnMut(&[u8])) {
-        while self.open
-            && let Some(due) = self.stall_deadline()
-            && due <= now
-        {
-            // The silence stands for the stall so far: the whole of it the first time, one step after that.
-            let step_ms = if self.filled_samples == 0 { STALL_MS } else { STALL_STEP_MS };
-            self.filled_samples += step_ms * SAMPLES_PER_MS;
-            self.last_audio = Some(due);
-            self.pass_silence(step_ms * SAMPLES_PER_MS, &mut send);
-        }
+        let Some(due) = self.stall_deadline().filter(|due| *due <= now) else { return };
+        // The silence stands for the stall so far: the whole of it the first time, then the steps that are due. After a
+        // long wait for the agent, or a pause of this machine, they go out together and bounded, never as a flood.
+        let first_ms = if self.filled_samples == 0 { STALL_MS } else { STALL_STEP_MS };
+        let further_ms = now.ms_since(due) / STALL_STEP_MS * STALL_STEP_MS;
+        let samples = (first_ms + further_ms) * SAMPLES_PER_MS;
+        self.filled_samples += samples;
+        self.last_audio = Some(due.plus_ms(further_ms));
+        self.pass_silence(samples, &mut send);
     }
 
     /// When [`Self::fill_stall`] has to be called next.
@@ -149,6 +156,13 @@ impl Uplink {
         self.filled_samples = 0;
     }
 
+    /// No agent will listen any more: what the caller still says goes to the recording only.
+    pub(crate) fn end(&mut self) {
+        self.close();
+        self.ended = true;
+        self.held.clear();
+    }
+
     fn pass_silence(&mut self, samples: u64, send: &mut impl FnMut(&[u8])) {
         let mut left = samples.min(GAP_MAX_SAMPLES) as usize;
         let silence = [ULAW_SILENCE; RELEASE_CHUNK_BYTES];
@@ -162,6 +176,9 @@ impl Uplink {
     fn pass(&mut self, ulaw: &[u8], send: &mut impl FnMut(&[u8])) {
         if self.open {
             send(ulaw);
+            return;
+        }
+        if self.ended {
             return;
         }
         self.held.extend(ulaw);

@@ -1,10 +1,11 @@
 //! What the agent does to a call: connecting, speaking, being interrupted, asking for tools, going away.
 
-use super::{Alert, Call, Capture, Measure, Output, TELEPHONE};
+use super::{Alert, Call, Capture, Measure, Output};
 use crate::Tick;
 use crate::agent::close::{classify_close, classify_connect};
 use crate::agent::elevenlabs::QueueStatus;
 use crate::agent::{AgentClose, AgentEvent, AudioFormat, CloseReaction, ConnectFailure};
+use crate::engine::transcode::Transcode;
 use crate::playout::Refused;
 use crate::twilio::message;
 use base64::Engine as _;
@@ -12,8 +13,6 @@ use base64::engine::general_purpose::STANDARD;
 use clinic::TimelineKind;
 use clinic::tools::ToolOutcome;
 use std::collections::BTreeMap;
-use voice::g711;
-use voice::resample::Resampler;
 
 /// Agent audio that may come before its format is known, as base64. A greeting of a minute at 48 kHz.
 const EARLY_AUDIO_MAX_BYTES: usize = 8 * 1024 * 1024;
@@ -43,100 +42,6 @@ pub(super) enum AgentState {
     Failed,
 }
 
-/// One direction of audio between the telephone's format and the agent's, with its state across chunks.
-#[derive(Debug)]
-pub(super) struct Transcode {
-    format: AudioFormat,
-    resampler: Option<Resampler>,
-    /// First byte of a 16-bit sample whose second byte has not come yet.
-    half_sample: Option<u8>,
-    samples: Vec<i16>,
-    resampled: Vec<i16>,
-}
-
-impl Transcode {
-    pub(super) fn none() -> Self {
-        Self { format: TELEPHONE, resampler: None, half_sample: None, samples: Vec::new(), resampled: Vec::new() }
-    }
-
-    /// From telephone audio to what the agent hears.
-    fn to_agent(format: AudioFormat) -> Option<Self> {
-        let resampler = match format {
-            AudioFormat::Pcm16 { rate } if rate != 8_000 => Some(Resampler::new(8_000, rate).ok()?),
-            _ => None,
-        };
-        Some(Self { format, resampler, ..Self::none() })
-    }
-
-    /// From what the agent says to telephone audio.
-    fn from_agent(format: AudioFormat) -> Option<Self> {
-        let resampler = match format {
-            AudioFormat::Pcm16 { rate } if rate != 8_000 => Some(Resampler::new(rate, 8_000).ok()?),
-            _ => None,
-        };
-        Some(Self { format, resampler, ..Self::none() })
-    }
-
-    /// Mu-law in, the agent's bytes out.
-    pub(super) fn encode(&mut self, ulaw: &[u8], out: &mut Vec<u8>) {
-        if self.format == AudioFormat::Ulaw8000 {
-            out.extend_from_slice(ulaw);
-            return;
-        }
-        self.samples.clear();
-        self.samples.extend(ulaw.iter().map(|byte| g711::ulaw_decode(*byte)));
-        let samples = match &mut self.resampler {
-            Some(resampler) => {
-                self.resampled.clear();
-                resampler.process(&self.samples, &mut self.resampled);
-                &self.resampled
-            }
-            None => &self.samples,
-        };
-        out.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
-    }
-
-    /// The agent's bytes in, mu-law out.
-    fn decode(&mut self, bytes: Vec<u8>) -> Vec<u8> {
-        if self.format == AudioFormat::Ulaw8000 {
-            return bytes;
-        }
-        self.samples.clear();
-        let mut rest = bytes.as_slice();
-        if let Some(low) = self.half_sample.take() {
-            if let Some((high, tail)) = rest.split_first() {
-                self.samples.push(i16::from_le_bytes([low, *high]));
-                rest = tail;
-            } else {
-                self.half_sample = Some(low);
-            }
-        }
-        let pairs = rest.chunks_exact(2);
-        self.half_sample = self.half_sample.or(pairs.remainder().first().copied());
-        self.samples.extend(pairs.map(|pair| match pair {
-            [low, high] => i16::from_le_bytes([*low, *high]),
-            _ => 0,
-        }));
-        let samples = match &mut self.resampler {
-            Some(resampler) => {
-                self.resampled.clear();
-                resampler.process(&self.samples, &mut self.resampled);
-                &self.resampled
-            }
-            None => &self.samples,
-        };
-        samples.iter().map(|sample| g711::ulaw_encode(*sample)).collect()
-    }
-
-    /// Forgets what is still inside, so that nothing of an interrupted reply comes out with the next.
-    fn reset(&mut self) {
-        self.half_sample = None;
-        if let Some(resampler) = &mut self.resampler {
-            resampler.reset();
-        }
-    }
-}
-
 /// Tool requests of the agent: each is answered exactly once.
 #[derive(Debug, Default)]
 pub(super) struct Tools {
@@ -148,6 +53,8 @@ impl Call {
     /// Asks the shell to reach the agent.
     pub(super) fn connect_agent(&mut self, attempt: u32, wait_ms: u64) {
         self.agent = AgentState::Connecting { attempt };
+        // A new conversation has asked for nothing yet, and an answer it did not ask for may end it.
+        self.tools = Tools::default();
         self.outputs.push_back(Output::ConnectAgent { attempt, not_before: self.now.plus_ms(wait_ms) });
     }
 
@@ -207,7 +114,7 @@ impl Call {
             AgentEvent::AgentToolResponse { tool_name, is_called, is_error, .. } => {
                 if tool_name == "end_call" && is_called && !is_error {
                     self.playout.complete(None);
-                    self.ending.agent_said_goodbye(self.now);
+                    self.ending.agent_said_goodbye(self.now, self.playout.remaining_ms(self.now));
                 }
             }
             AgentEvent::Error { code, error_type, .. } => {
@@ -307,6 +214,9 @@ impl Call {
             self.outputs.push_back(Output::Measure(Measure::AgentAudioDropped));
             return;
         }
+        if self.playout.newest_event() != Some(event_id) {
+            self.from_agent.begin_reply();
+        }
         let ulaw = self.from_agent.decode(bytes);
         if ulaw.is_empty() {
             return;
@@ -340,6 +250,10 @@ impl Call {
             _ => self.playout.interrupt(self.now, event_id),
         };
         self.from_agent.reset();
+        if let AgentState::Greeting { early, early_bytes, .. } = &mut self.agent {
+            early.clear();
+            *early_bytes = 0;
+        }
         for played in &cut {
             self.record_played(*played);
         }
@@ -388,7 +302,7 @@ impl Call {
         }
         let mut text = String::new();
         self.leg.write_tool_result(&mut text, id, &outcome.result, outcome.is_error);
-        if matches!(self.agent, AgentState::Live { .. }) {
+        if matches!(self.agent, AgentState::Greeting { .. } | AgentState::Live { .. }) {
             self.outputs.push_back(Output::ToAgent(text));
         }
         self.record(TimelineKind::ToolResult {
@@ -412,12 +326,18 @@ impl Call {
             AgentClose::WeClosed => return,
         };
         let mut reaction = classify_close(close);
-        if greeting && reaction == CloseReaction::Finished {
+        let announced = !greeting && self.ending.is_ending();
+        let spoken = self.counts.agent_audio_seen || self.counts.clinical_content;
+        if announced {
+            // The goodbye was said: how the line went down after it makes no failure of the call.
+            reaction = CloseReaction::Finished;
+        } else if reaction == CloseReaction::Finished && (greeting || !spoken) {
             // It ended "normally" before it began: that is no conversation.
             reaction = CloseReaction::Retry;
         }
         if reaction == CloseReaction::Finished {
             self.agent = AgentState::Finished;
+            self.uplink.end();
             self.playout.complete(None);
             self.ending.drain(self.now, self.playout.remaining_ms(self.now));
             return;

@@ -7,7 +7,8 @@ use clinic::{CallOutcome, EndCause, TimelineKind};
 /// Time beyond the audio still queued that the last mark may take to come back.
 const DRAIN_GRACE_MS: u64 = 3_000;
 
-/// How long an agent that announced the end may take to close its socket: altogether, and in silence.
+/// How long an agent that announced the end may take to close its socket: after what it had said until then was
+/// played, and in silence.
 const GOODBYE_MAX_MS: u64 = 30_000;
 const GOODBYE_QUIET_MS: u64 = 4_000;
 
@@ -18,13 +19,13 @@ pub(super) struct Ending {
     longest: Tick,
     /// The agent is gone and its goodbye is played out until then.
     drain_until: Option<Tick>,
-    /// When the agent announced the end.
-    goodbye_since: Option<Tick>,
+    /// When the agent announced the end, and by when it has to have closed its socket at the latest.
+    goodbye: Option<(Tick, Tick)>,
 }
 
 impl Ending {
     pub(super) fn new(config: &CallConfig) -> Self {
-        Self { over: false, longest: Tick::from_ms(config.max_call_ms), drain_until: None, goodbye_since: None }
+        Self { over: false, longest: Tick::from_ms(config.max_call_ms), drain_until: None, goodbye: None }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -33,11 +34,12 @@ impl Ending {
 
     /// True once the agent has begun to end the call.
     pub(super) fn is_ending(&self) -> bool {
-        self.drain_until.is_some() || self.goodbye_since.is_some()
+        self.drain_until.is_some() || self.goodbye.is_some()
     }
 
-    pub(super) fn agent_said_goodbye(&mut self, now: Tick) {
-        self.goodbye_since.get_or_insert(now);
+    /// The agent announced the end while audio of `remaining_ms` was still to be played.
+    pub(super) fn agent_said_goodbye(&mut self, now: Tick, remaining_ms: u64) {
+        self.goodbye.get_or_insert((now, now.plus_ms(remaining_ms + GOODBYE_MAX_MS)));
     }
 
     pub(super) fn drain(&mut self, now: Tick, remaining_ms: u64) {
@@ -66,9 +68,12 @@ impl Call {
 
     /// When an agent that announced the end has had enough time to close by itself.
     fn goodbye_deadline(&self) -> Option<Tick> {
-        let since = self.ending.goodbye_since?;
+        if self.ending.drain_until.is_some() {
+            return None; // It did close, and the drain knows how long there is to play.
+        }
+        let (since, latest) = self.ending.goodbye?;
         let quiet = self.playout.quiet_at().map(|at| at.max(since).plus_ms(GOODBYE_QUIET_MS));
-        Some(quiet.unwrap_or(Tick::FAR).min(since.plus_ms(GOODBYE_MAX_MS)))
+        Some(quiet.unwrap_or(Tick::FAR).min(latest))
     }
 
     /// Ends the call. Later signals of its end find it over and change nothing.
@@ -118,6 +123,8 @@ impl Call {
             EndCause::NeverConnected => CallOutcome::NoAnswer,
             EndCause::AgentFailed | EndCause::StreamIdle => CallOutcome::Failed,
             EndCause::HungUpByUs => CallOutcome::Interrupted,
+            // Twilio could not bring the stream about, while the caller waited.
+            EndCause::StreamStopped if self.stream.is_none() => CallOutcome::Failed,
             _ if self.stream.is_none() => CallOutcome::NoAnswer,
             _ if self.agent_joined() => CallOutcome::Completed,
             _ => CallOutcome::Failed,

@@ -12,6 +12,7 @@ mod agent_side;
 mod ending;
 mod phone_side;
 mod segments;
+mod transcode;
 mod vocabulary;
 
 pub use vocabulary::{Alert, AnalysisStep, CallConfig, Capture, Input, Measure, Output, Summary, Ulaw};
@@ -23,11 +24,12 @@ use crate::playout::{Playout, Send};
 use crate::twilio::StreamSid;
 use crate::twilio::message;
 use crate::uplink::Uplink;
-use agent_side::{AgentState, Transcode};
+use agent_side::AgentState;
 use clinic::{EndCause, TimelineEvent, TimelineKind};
 use ending::Ending;
 use segments::Segments;
 use std::collections::{BTreeMap, VecDeque};
+use transcode::Transcode;
 
 /// One phone call.
 #[derive(Debug)]

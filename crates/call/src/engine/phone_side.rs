@@ -3,7 +3,8 @@
 use super::{AnalysisStep, Call, Capture, Measure, Output, Ulaw};
 use crate::Tick;
 use crate::agent::AgentLeg;
-use crate::engine::agent_side::{AgentState, Transcode};
+use crate::engine::agent_side::AgentState;
+use crate::engine::transcode::Transcode;
 use crate::twilio::message::{self, FromTwilio, Media, Start};
 use crate::uplink::SAMPLES_PER_MS;
 use base64::Engine as _;
@@ -61,6 +62,7 @@ impl Call {
             return self.finish(EndCause::StreamClosed);
         }
         self.stream = Some(start.stream_sid);
+        self.uplink.phone_started(self.now);
         self.record(TimelineKind::PhoneConnected);
         self.open_speech_segment();
         if matches!(self.agent, AgentState::Failed) {

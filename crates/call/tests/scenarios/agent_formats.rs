@@ -108,3 +108,19 @@ fn an_interruption_leaves_nothing_of_the_old_reply_in_the_resampler() {
     let loud = heard[before..].iter().filter(|b| voice::g711::ulaw_decode(**b).abs() > 16).count();
     assert_eq!(loud, 0, "silence was sent, silence is heard");
 }
+
+#[test]
+fn half_a_sample_at_the_end_of_a_reply_does_not_turn_the_next_one_into_noise() {
+    let mut world = World::new();
+    world.agent_opens();
+    world.metadata("pcm_8000", "ulaw_8000");
+    world.phone_starts();
+    world.agent_bytes(1, &[0; 1_601]);
+    world.run_ms(1_000);
+    let before = world.caller_heard().len();
+    let tone: Vec<u8> = (0..800).flat_map(|_| 0x0100_i16.to_le_bytes()).collect();
+    world.agent_bytes(2, &tone);
+    world.run_ms(1_000);
+    let expected = voice::g711::ulaw_encode(0x0100);
+    assert!(world.caller_heard()[before..].iter().all(|byte| *byte == expected));
+}

@@ -245,3 +245,61 @@ fn a_caller_who_never_arrives_ends_the_waiting() {
     assert_eq!(world.done[0].outcome, CallOutcome::NoAnswer);
     assert_eq!(world.agent_closes.len(), 1, "the agent's socket does not stay open");
 }
+
+#[test]
+fn a_conversation_that_ends_normally_before_a_word_was_spoken_is_tried_again() {
+    let mut world = World::bridged();
+    world.caller_silent(200);
+    world.agent_closes_with(1000);
+    assert_eq!(world.ended(), None);
+    assert_eq!(world.connects.len(), 2);
+    for _ in 0..2 {
+        world.caller_silent(2_000);
+        world.agent_opens();
+        world.metadata("ulaw_8000", "ulaw_8000");
+        world.agent_closes_with(1000);
+    }
+    assert_eq!(world.ended(), Some(EndCause::AgentFailed), "silence is no check-in");
+    assert_eq!(world.done[0].outcome, CallOutcome::Failed);
+}
+
+#[test]
+fn a_silent_caller_who_waited_long_does_not_flood_the_agent() {
+    let mut world = World::bridged();
+    world.caller_silent(200);
+    world.agent_says(&json!({"type": "queue_status", "queue_status_event": {"status": "waiting"}}));
+    world.lose_ms(40_000);
+    let before = world.to_agent.len();
+    world.agent_says(&json!({"type": "queue_status", "queue_status_event": {"status": "admitted"}}));
+    assert!(world.to_agent.len() - before <= 50, "{} messages at once", world.to_agent.len() - before);
+    let heard = world.agent_heard().len();
+    world.frame(&[1; 160]);
+    assert_eq!(world.agent_heard().len() - heard, 160, "the silence is not sent a second time");
+}
+
+#[test]
+fn a_tool_asked_for_before_the_metadata_is_answered() {
+    let mut world = World::new();
+    world.phone_starts();
+    world.agent_opens();
+    world.agent_says(&json!({"type": "client_tool_call", "client_tool_call": {
+        "tool_name": "end_task", "tool_call_id": "tc_1", "parameters": {}, "event_id": 1}}));
+    let (id, name, parameters) = world.tool_calls.remove(0);
+    world.input(Input::ToolDone { id: &id, outcome: clinic::tools::run(&name, &parameters) });
+    assert_eq!(world.sent_to_agent("client_tool_result").len(), 1);
+}
+
+#[test]
+fn a_new_conversation_is_not_told_answers_of_the_one_before() {
+    let mut world = World::bridged();
+    world.agent_says(&json!({"type": "client_tool_call", "client_tool_call": {
+        "tool_name": "start_task", "tool_call_id": "tc_1", "parameters": {"task": "counting"}, "event_id": 1}}));
+    world.input(Input::AgentClosed(AgentClose::NoFrame));
+    world.agent_opens();
+    world.metadata("ulaw_8000", "ulaw_8000");
+    let (id, name, parameters) = world.tool_calls.remove(0);
+    world.input(Input::ToolDone { id: &id, outcome: clinic::tools::run(&name, &parameters) });
+    world.caller_silent(9_000);
+    assert!(world.sent_to_agent("client_tool_result").is_empty());
+    assert_eq!(world.count("task_started"), 0, "nobody asked the caller to count");
+}

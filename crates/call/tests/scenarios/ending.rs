@@ -211,3 +211,71 @@ fn the_summary_counts_what_happened() {
     assert_eq!(summary.agents, ["elevenlabs"]);
     assert_eq!(summary.duration_us, world.now.as_us());
 }
+
+#[test]
+fn a_goodbye_longer_than_half_a_minute_is_played_to_its_end() {
+    for closes in [true, false] {
+        let mut world = World::bridged();
+        world.agent_audio(1, 45_000, 1);
+        world.end_call_tool();
+        if closes {
+            world.agent_closes_with(1000);
+        }
+        world.caller_silent(44_000);
+        assert_eq!(world.ended(), None, "the instructions still play (closes: {closes})");
+        world.caller_silent(6_000);
+        assert_eq!(world.ended(), Some(EndCause::AgentFinished));
+        assert_eq!(world.caller_heard_ms(), 45_000);
+    }
+}
+
+#[test]
+fn an_agent_that_talks_on_and_on_after_its_goodbye_is_ended() {
+    let mut world = World::bridged();
+    world.end_call_tool();
+    for _ in 0..40 {
+        world.agent_audio(1, 1_000, 1);
+        world.caller_silent(1_000);
+    }
+    assert_eq!(world.ended(), Some(EndCause::AgentFinished));
+}
+
+#[test]
+fn a_line_that_breaks_after_the_announced_end_is_a_normal_end() {
+    for close in [
+        AgentClose::NoFrame,
+        AgentClose::Frame { code: 1005, reason: String::new() },
+        AgentClose::Frame { code: 1011, reason: String::new() },
+    ] {
+        let mut world = World::bridged();
+        world.user_transcript("Bye.");
+        world.agent_audio(1, 2_000, 1);
+        world.end_call_tool();
+        world.caller_silent(200);
+        world.input(Input::AgentClosed(close));
+        assert_eq!(world.ended(), None, "the goodbye still plays");
+        world.caller_silent(2_500);
+        assert_eq!(world.ended(), Some(EndCause::AgentFinished));
+        assert_eq!(world.done[0].outcome, CallOutcome::Completed);
+        assert_eq!(world.caller_heard_ms(), 2_000);
+    }
+}
+
+#[test]
+fn a_stream_that_failed_before_it_began_is_our_failure_not_the_callers_absence() {
+    let mut world = World::new();
+    world.input(Input::StreamStopped);
+    assert_eq!(world.ended(), Some(EndCause::StreamStopped));
+    assert_eq!(world.done[0].outcome, CallOutcome::Failed);
+}
+
+#[test]
+fn what_the_caller_says_over_the_goodbye_is_not_counted_as_lost() {
+    let mut world = World::bridged();
+    world.agent_audio(1, 15_000, 1);
+    world.agent_closes_with(1000);
+    world.caller_speaks(16_000);
+    assert_eq!(world.ended(), Some(EndCause::AgentFinished));
+    assert_eq!(world.done[0].to_agent_dropped_ms, 0, "there was no agent left to hear it");
+    assert_eq!(world.count("audio_dropped"), 0);
+}

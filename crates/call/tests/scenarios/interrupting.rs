@@ -182,3 +182,15 @@ fn interruptions_are_counted_in_the_summary() {
     assert_eq!(world.done[0].interruptions, 2);
     assert_eq!(world.done[0].turns, 2);
 }
+
+#[test]
+fn an_interruption_before_the_format_is_known_voids_what_came_before_it() {
+    let mut world = World::new();
+    world.phone_starts();
+    world.agent_opens();
+    world.agent_audio(1, 500, 1);
+    world.interruption(1);
+    world.metadata("ulaw_8000", "ulaw_8000");
+    world.caller_silent(1_000);
+    assert_eq!(world.sent_to_phone("media"), 0);
+}

@@ -204,3 +204,25 @@ fn lost_audio_is_a_gap_for_the_analysis_not_voice() {
     world.frame(&[2; 160]);
     assert!(world.analysis.iter().any(|step| matches!(step, AnalysisStep::Gap { samples: 1_600, .. })));
 }
+
+#[test]
+fn a_caller_who_is_muted_from_the_start_is_silence_for_the_agent() {
+    let mut world = World::bridged();
+    world.run_ms(5_000);
+    let silent_ms = world.agent_heard().len() / 8;
+    assert!((4_800..=5_000).contains(&silent_ms), "{silent_ms}");
+    assert!(world.agent_heard().iter().all(|byte| *byte == 0xFF));
+    assert!(patient_frames(&world).is_empty(), "the recording keeps only what was received");
+    world.frame(&[1; 160]);
+    assert_eq!(patient_frames(&world)[0].0, 0);
+}
+
+#[test]
+fn a_pause_of_our_own_machine_does_not_flood_the_agent() {
+    let mut world = World::bridged();
+    world.caller_silent(100);
+    let before = world.to_agent.len();
+    world.now = world.now.plus_ms(45_000);
+    world.input(Input::Timeout);
+    assert!(world.to_agent.len() - before <= 50, "{} messages at once", world.to_agent.len() - before);
+}
