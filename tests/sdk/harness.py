@@ -65,9 +65,9 @@ class Process:
         return "\n".join(self.lines["err"])
 
     def wait_for_line(self, start, seconds=20):
-        """The first line of standard output that begins so, without that beginning."""
+        """The first line that begins so, without that beginning."""
         return wait_until(
-            lambda: next((line[len(start):] for line in list(self.lines["out"]) if line.startswith(start)), None),
+            lambda: next((line[len(start):] for kind in ("out", "err") for line in list(self.lines[kind]) if line.startswith(start)), None),
             seconds,
             f"{self.child.args[1:]} to print {start!r}; it said {self.err!r}",
             alive=self.child,

@@ -2,9 +2,12 @@
 
 The webhook is announced and signed with Twilio's own library; streamdouble then opens the media stream with the ticket
 that the call instructions hold, speaks, listens to the agent, and checks every message we send.
+
+usage: media_stream.py [FOLDER]   (FOLDER gets the frames between our server and the simulated agents service)
 """
 
 import asyncio
+import sys
 import tempfile
 import urllib.parse
 import urllib.request
@@ -85,7 +88,7 @@ async def refused(connect, url):
 
 
 check = Checks()
-with Installation() as place:
+with Installation(["--log-frames", sys.argv[1]] if len(sys.argv) > 1 else []) as place:
     place.add_patient(phone=PHONE)
     with place.serve() as server:
         call_sid = "CA" + uuid.uuid4().hex

@@ -6,7 +6,7 @@
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { createRequire } from "node:module";
 
 const require = createRequire(import.meta.url);
@@ -42,7 +42,8 @@ for (const frame of frames) {
   if (types[kind]) known.push([types[kind], frame]);
   else if (!outside.has(kind)) strangers.add(kind);
 }
-const definitions = join(dirname(require.resolve("@elevenlabs/types/package.json")), "dist/generated/types/asyncapi-types.js");
+// The package exports one summary file; the exact types stand beside it.
+const definitions = new URL("node_modules/@elevenlabs/types/dist/generated/types/asyncapi-types.js", import.meta.url).pathname;
 const names = [...new Set(known.map(([name]) => name))].sort();
 const source = [`import type { ${names.join(", ")} } from ${JSON.stringify(definitions)};`,
   ...known.map(([name, frame], number) => `export const f${number}: ${name} = ${JSON.stringify(frame)};`)].join("\n");

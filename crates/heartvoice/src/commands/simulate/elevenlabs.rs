@@ -10,8 +10,8 @@ use std::path::PathBuf;
 
 /// Runs a simulated ElevenLabs agents service.
 ///
-/// Set ELEVENLABS_BASE_URL to the address it prints. With --format json, the conversations it had are printed at its
-/// end.
+/// Set ELEVENLABS_BASE_URL to the address it prints. With --format json, the address goes to standard error, and the
+/// conversations it had are printed at its end.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  heartvoice simulate elevenlabs --listen 127.0.0.1:8901 --fault drop=5000")]
 pub(crate) struct Args {
@@ -66,8 +66,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     };
     let mut stop = StopRequests::listen()?;
     let running = ElevenLabsSim::start(config).await?;
-    if args.format == Format::Table {
-        output::line(&format!("listening on {}", running.base_url()))?;
+    match args.format {
+        Format::Table => output::line(&format!("listening on {}", running.base_url()))?,
+        Format::Json => eprintln!("listening on {}", running.base_url()),
     }
     stop.next().await;
     let stats = running.stats();
