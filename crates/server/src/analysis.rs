@@ -8,9 +8,12 @@ use crate::limits;
 use crate::metrics;
 use call::engine::AnalysisStep;
 use clinic::tools::VoiceTask;
-use clinic::{CallId, Segment, Span};
+use clinic::{CallId, Segment};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use voice::{Analyzer, AnalyzerConfig, Channel, Task};
@@ -33,7 +36,27 @@ enum Job {
 /// Hands audio to the analysis threads; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Analysis {
-    threads: Vec<mpsc::Sender<Job>>,
+    threads: Vec<Thread>,
+}
+
+#[derive(Debug, Clone)]
+struct Thread {
+    jobs: mpsc::Sender<Job>,
+    /// Steps taken so far.
+    steps: Arc<AtomicU64>,
+    /// The count that the last check saw, and since when.
+    seen: Arc<Mutex<(u64, Instant)>>,
+}
+
+/// How the analysis gets on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// It answers at once.
+    Ready,
+    /// It works, but later than it is asked to. Calls do not suffer; their results come later.
+    Behind,
+    /// It does not get on, or its thread is gone.
+    Stuck,
 }
 
 impl Analysis {
@@ -43,8 +66,11 @@ impl Analysis {
         let threads = (0..cores)
             .map(|index| {
                 let (jobs, queue) = mpsc::channel(limits::AUDIO_QUEUE);
-                std::thread::Builder::new().name(format!("analysis-{index}")).spawn(move || run(queue))?;
-                Ok(jobs)
+                let steps = Arc::new(AtomicU64::new(0));
+                let counter = steps.clone();
+                let name = format!("analysis-{index}");
+                std::thread::Builder::new().name(name).spawn(move || run(queue, &counter))?;
+                Ok(Thread { jobs, steps, seen: Arc::new(Mutex::new((0, Instant::now()))) })
             })
             .collect::<std::io::Result<Vec<_>>>()?;
         Ok(Self { threads })
@@ -59,34 +85,42 @@ impl Analysis {
     ) -> Result<(), Vec<AnalysisStep>> {
         let Some(thread) = self.thread_of(call) else { return Err(steps) };
         let job = Job::Steps { call: call.clone(), steps, finished: finished.clone() };
-        thread.try_send(job).map_err(|error| match error.into_inner() {
+        thread.jobs.try_send(job).map_err(|error| match error.into_inner() {
             Job::Steps { steps, .. } => steps,
             _ => Vec::new(),
         })
     }
 
+    /// Hands over the last steps of a call, waiting for room. `finished` is gone when nothing will come of them.
+    pub(crate) async fn last_steps(&self, call: &CallId, steps: Vec<AnalysisStep>, finished: Finished) {
+        if let Some(thread) = self.thread_of(call)
+            && !steps.is_empty()
+        {
+            let _ = thread.jobs.send(Job::Steps { call: call.clone(), steps, finished }).await;
+        }
+    }
+
     /// Drops what is still open of a call that has ended.
     pub(crate) fn forget(&self, call: &CallId) {
         if let Some(thread) = self.thread_of(call) {
-            let _ = thread.try_send(Job::Forget(call.clone()));
+            let _ = thread.jobs.try_send(Job::Forget(call.clone()));
         }
     }
 
-    /// True when every thread answers in time.
-    pub(crate) async fn is_alive(&self) -> bool {
+    /// How the thread in the worst condition gets on.
+    pub(crate) async fn condition(&self) -> Condition {
+        let mut behind = self.threads.is_empty().then_some(Condition::Stuck);
         for thread in &self.threads {
-            let (pong, answer) = oneshot::channel();
-            let asked = tokio::time::timeout(limits::HEALTH_WAIT, async {
-                thread.send(Job::Ping(pong)).await.is_ok() && answer.await.is_ok()
-            });
-            if !asked.await.unwrap_or(false) {
-                return false;
+            match thread.condition().await {
+                Condition::Ready => {}
+                Condition::Behind => behind = behind.or(Some(Condition::Behind)),
+                Condition::Stuck => return Condition::Stuck,
             }
         }
-        !self.threads.is_empty()
+        behind.unwrap_or(Condition::Ready)
     }
 
-    fn thread_of(&self, call: &CallId) -> Option<&mpsc::Sender<Job>> {
+    fn thread_of(&self, call: &CallId) -> Option<&Thread> {
         let mut hasher = DefaultHasher::new();
         call.hash(&mut hasher);
         let index = hasher.finish() as usize % self.threads.len().max(1);
@@ -94,8 +128,29 @@ impl Analysis {
     }
 }
 
-fn run(mut queue: mpsc::Receiver<Job>) {
-    let mut open: HashMap<(CallId, u32), (VoiceTask, Analyzer)> = HashMap::new();
+impl Thread {
+    async fn condition(&self) -> Condition {
+        let (pong, answer) = oneshot::channel();
+        let asked = async { self.jobs.send(Job::Ping(pong)).await.is_ok() && answer.await.is_ok() };
+        match tokio::time::timeout(limits::HEALTH_WAIT, asked).await {
+            Ok(true) => return Condition::Ready,
+            Ok(false) => return Condition::Stuck,
+            Err(_) => {}
+        }
+        let steps = self.steps.load(Ordering::Relaxed);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.0 != steps {
+            *seen = (steps, Instant::now());
+        }
+        if seen.1.elapsed() < limits::ANALYSIS_STUCK { Condition::Behind } else { Condition::Stuck }
+    }
+}
+
+/// A segment that is being collected; no analyzer means that it failed.
+type Open = HashMap<(CallId, u32), (VoiceTask, Option<Analyzer>)>;
+
+fn run(mut queue: mpsc::Receiver<Job>, counter: &AtomicU64) {
+    let mut open = Open::new();
     while let Some(job) = queue.blocking_recv() {
         match job {
             Job::Steps { call, steps, finished } => {
@@ -104,6 +159,7 @@ fn run(mut queue: mpsc::Receiver<Job>) {
                         // The call listens until it has all its segments; if it is gone, so is the need.
                         let _ = finished.blocking_send(segment);
                     }
+                    counter.fetch_add(1, Ordering::Relaxed);
                 }
             }
             Job::Forget(call) => open.retain(|(id, _), _| *id != call),
@@ -114,36 +170,55 @@ fn run(mut queue: mpsc::Receiver<Job>) {
     }
 }
 
-fn take_step(
-    open: &mut HashMap<(CallId, u32), (VoiceTask, Analyzer)>,
-    call: &CallId,
-    step: AnalysisStep,
-) -> Option<Segment> {
+fn take_step(open: &mut Open, call: &CallId, step: AnalysisStep) -> Option<Segment> {
     match step {
         AnalysisStep::Open { segment, task } => {
-            open.insert((call.clone(), segment), (task, new_analyzer(task)));
+            open.insert((call.clone(), segment), (task, Some(new_analyzer(task))));
             None
         }
         AnalysisStep::Push { segment, ulaw } => {
             if let Some((_, analyzer)) = open.get_mut(&(call.clone(), segment)) {
-                analyzer.push_ulaw(&ulaw);
+                collect(call, analyzer, |analyzer| analyzer.push_ulaw(&ulaw));
             }
             None
         }
         AnalysisStep::Gap { segment, samples } => {
             if let Some((_, analyzer)) = open.get_mut(&(call.clone(), segment)) {
-                analyzer.push_gap(usize::try_from(samples).unwrap_or(usize::MAX));
+                let samples = usize::try_from(samples).unwrap_or(usize::MAX);
+                collect(call, analyzer, |analyzer| analyzer.push_gap(samples));
             }
             None
         }
         AnalysisStep::Close { segment, spans } => {
             let (task, analyzer) = open.remove(&(call.clone(), segment))?;
             let began = Instant::now();
-            let finished = finish(segment, task, spans, analyzer);
+            let report = guard(call, || report_of(task, analyzer)).unwrap_or_else(|| unusable(task, 0.0, FAILED));
             metrics::analysis_done(task.as_str(), began.elapsed());
-            Some(finished)
+            Some(Segment { index: segment, task: task.as_str().to_owned(), spans, report })
         }
     }
+}
+
+/// The reason in the report of a segment whose analysis failed.
+const FAILED: &str = "the analysis failed";
+
+fn collect(call: &CallId, analyzer: &mut Option<Analyzer>, step: impl FnOnce(&mut Analyzer)) {
+    if let Some(present) = analyzer
+        && guard(call, || step(present)).is_none()
+    {
+        *analyzer = None;
+    }
+}
+
+/// Runs a part of the analysis so that a defect in it costs one segment, not the thread and the voices of all other
+/// calls.
+fn guard<T>(call: &CallId, work: impl FnOnce() -> T) -> Option<T> {
+    let done = std::panic::catch_unwind(AssertUnwindSafe(work));
+    if done.is_err() {
+        tracing::error!(call_id = %call, "the analysis panicked");
+        metrics::dropped("analysis", 1);
+    }
+    done.ok()
 }
 
 fn new_analyzer(task: VoiceTask) -> Analyzer {
@@ -155,24 +230,49 @@ fn new_analyzer(task: VoiceTask) -> Analyzer {
     Analyzer::new(AnalyzerConfig { task, channel: Channel::Telephone })
 }
 
-/// The segment with its result; a voice that cannot be measured is a result too, with its reason.
-fn finish(index: u32, task: VoiceTask, spans: Vec<Span>, analyzer: Analyzer) -> Segment {
+/// The result; a voice that cannot be measured is a result too, with its reason.
+fn report_of(task: VoiceTask, analyzer: Option<Analyzer>) -> serde_json::Value {
+    let Some(analyzer) = analyzer else { return unusable(task, 0.0, FAILED) };
     let duration_s = analyzer.duration_s();
-    let report = match analyzer.finish() {
+    match analyzer.finish() {
         Ok(report) => serde_json::to_value(&report).unwrap_or_default(),
-        Err(error) => serde_json::json!({
-            "engine_version": voice::analyzer::ENGINE_VERSION,
-            "task": task.as_str(),
-            "channel": "telephone",
-            "sample_rate_hz": 8000,
-            "start_s": 0.0,
-            "duration_s": duration_s,
-            "measures": voice::Measures::default(),
-            "pauses": [],
-            "quality": { "usable": false, "snr_db": null, "clipped_fraction": null, "voiced_s": null,
-                         "reasons": [error.to_string()] },
-            "validity": {},
-        }),
-    };
-    Segment { index, task: task.as_str().to_owned(), spans, report }
+        Err(error) => unusable(task, duration_s, &error.to_string()),
+    }
+}
+
+fn unusable(task: VoiceTask, duration_s: f64, reason: &str) -> serde_json::Value {
+    serde_json::json!({
+        "engine_version": voice::analyzer::ENGINE_VERSION,
+        "task": task.as_str(),
+        "channel": "telephone",
+        "sample_rate_hz": 8000,
+        "start_s": 0.0,
+        "duration_s": duration_s,
+        "measures": voice::Measures::default(),
+        "pauses": [],
+        "quality": { "usable": false, "snr_db": null, "clipped_fraction": null, "voiced_s": null,
+                     "reasons": [reason] },
+        "validity": {},
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use super::*;
+
+    #[test]
+    fn a_defect_in_the_analysis_costs_one_segment() {
+        let call = CallId::parse("c1").unwrap();
+        let mut open = Open::new();
+        for segment in 0..2 {
+            assert!(take_step(&mut open, &call, AnalysisStep::Open { segment, task: VoiceTask::Speech }).is_none());
+        }
+        let (_, analyzer) = open.get_mut(&(call.clone(), 0)).unwrap();
+        collect(&call, analyzer, |_| panic!("a defect"));
+        let mut close =
+            |segment| take_step(&mut open, &call, AnalysisStep::Close { segment, spans: Vec::new() }).unwrap();
+        assert_eq!(close(0).report["quality"]["reasons"][0], FAILED);
+        assert_ne!(close(1).report["quality"]["reasons"][0], FAILED);
+    }
 }

@@ -2,6 +2,7 @@
 //! cannot slow the answer.
 
 use crate::agent_link::AgentDialer;
+use crate::analysis::Condition;
 use crate::app::App;
 use crate::limits;
 use crate::settings::TwilioSettings;
@@ -21,6 +22,7 @@ struct Findings {
     twilio: &'static str,
     voice_analysis: &'static str,
     database: &'static str,
+    recording: &'static str,
 }
 
 /// The state of the services a call needs.
@@ -32,7 +34,13 @@ pub(crate) struct Health {
 impl Health {
     pub(crate) fn new() -> Self {
         let unknown = "unknown";
-        let findings = Findings { eleven_labs: unknown, twilio: unknown, voice_analysis: unknown, database: unknown };
+        let findings = Findings {
+            eleven_labs: unknown,
+            twilio: unknown,
+            voice_analysis: unknown,
+            database: unknown,
+            recording: unknown,
+        };
         Self { findings: Mutex::new(findings) }
     }
 
@@ -42,7 +50,8 @@ impl Health {
 
     fn is_usable(&self) -> bool {
         let found = self.findings();
-        found.database == "ready" && found.voice_analysis == "ready"
+        // An analysis that lags behind costs no call anything.
+        found.database == "ready" && found.recording == "ready" && matches!(found.voice_analysis, "ready" | "behind")
     }
 }
 
@@ -57,6 +66,7 @@ pub(crate) async fn watch(app: Arc<App>, http: reqwest::Client) {
                 twilio = found.twilio,
                 voice_analysis = found.voice_analysis,
                 database = found.database,
+                recording = found.recording,
                 "services checked"
             );
         }
@@ -73,10 +83,19 @@ async fn check(app: &App, http: &reqwest::Client) -> Findings {
             Err(_) => "timeout",
         }
     };
-    let analysis = async { if app.analysis.is_alive().await { "ready" } else { "stuck" } };
-    let (eleven_labs, twilio, voice_analysis, database) =
-        tokio::join!(check_agent(&app.dialer), check_twilio(&app.settings.twilio, http), analysis, database);
-    Findings { eleven_labs, twilio, voice_analysis, database }
+    let analysis = async {
+        match app.analysis.condition().await {
+            Condition::Ready => "ready",
+            Condition::Behind => "behind",
+            Condition::Stuck => "stuck",
+        }
+    };
+    let recording = async { if app.recorder.is_alive().await { "ready" } else { "stuck" } };
+    let agent = check_agent(&app.dialer);
+    let twilio = check_twilio(&app.settings.twilio, http);
+    let (eleven_labs, twilio, voice_analysis, database, recording) =
+        tokio::join!(agent, twilio, analysis, database, recording);
+    Findings { eleven_labs, twilio, voice_analysis, database, recording }
 }
 
 /// Asks for a signed URL, which needs everything a call needs: the network, the key and the agent.
@@ -119,7 +138,8 @@ async fn check_twilio(settings: &TwilioSettings, http: &reqwest::Client) -> &'st
 pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
     let found = app.health.findings();
     let usable = app.health.is_usable();
-    let complete = usable && found.eleven_labs == "connected" && found.twilio == "ready";
+    let prompt = found.voice_analysis == "ready";
+    let complete = usable && prompt && found.eleven_labs == "connected" && found.twilio == "ready";
     let (code, status) = match (usable, complete) {
         (true, true) => (StatusCode::OK, "healthy"),
         (true, false) => (StatusCode::OK, "degraded"),
@@ -132,8 +152,9 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
             "twilio": found.twilio,
             "voiceAnalysis": found.voice_analysis,
             "database": found.database,
+            "recording": found.recording,
         },
-        "calls": { "active": app.registry.live(), "maximum": app.settings.max_calls },
+        "calls": { "active": app.registry.live(), "maximum": app.registry.most() },
         "version": env!("CARGO_PKG_VERSION"),
     });
     (code, [(axum::http::header::CACHE_CONTROL, "no-store")], Json(body)).into_response()

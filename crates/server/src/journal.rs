@@ -7,7 +7,7 @@ use crate::limits;
 use crate::metrics;
 use clinic::{Segment, TimelineEvent};
 use std::collections::VecDeque;
-use store::{CallHandle, Store};
+use store::{CallHandle, Store, StoreError};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -107,22 +107,94 @@ enum Work {
     Segment(Box<Segment>),
 }
 
-/// Stores one batch. A busy database is worth a few tries; entries are keyed by number, so a repeated write changes
-/// nothing.
-async fn keep(store: &Store, call: &CallHandle, work: Work) -> bool {
-    for wait_ms in [50, 500, 2_000] {
-        let written = match &work {
-            Work::Events(first_seq, events) => store.append_events(call, *first_seq, events).await,
-            Work::Segment(segment) => store.add_segment(call, segment).await,
-        };
-        match written {
-            Ok(()) => return true,
-            Err(error) => {
-                tracing::warn!(call_id = %call.id, code = error.code(), "records could not be stored yet");
-                tokio::time::sleep(std::time::Duration::from_millis(wait_ms)).await;
-            }
+impl Work {
+    async fn write(&self, store: &Store, call: &CallHandle) -> Result<(), StoreError> {
+        match self {
+            Self::Events(first_seq, events) => store.append_events(call, *first_seq, events).await,
+            Self::Segment(segment) => store.add_segment(call, segment).await,
         }
     }
-    metrics::dropped("journal", 1);
-    false
+}
+
+/// Stores one batch, and waits for a store that does not take it: entries are keyed by number, so a repeated write
+/// changes nothing. A batch with an entry that will never be taken is stored without it.
+async fn keep(store: &Store, call: &CallHandle, work: Work) -> bool {
+    let error = match keep_trying(store, call, &work).await {
+        Ok(()) => return true,
+        Err(error) => error,
+    };
+    match work {
+        Work::Events(first_seq, events) if events.len() > 1 && !is_passing(&error) => {
+            let mut all_stored = true;
+            for (seq, event) in (first_seq..).zip(events) {
+                let alone = Work::Events(seq, vec![event]);
+                all_stored &= keep_trying(store, call, &alone).await.map_err(|error| lose(call, &error, 1)).is_ok();
+            }
+            all_stored
+        }
+        Work::Events(_, events) => {
+            lose(call, &error, events.len() as u64);
+            false
+        }
+        Work::Segment(_) => {
+            lose(call, &error, 1);
+            false
+        }
+    }
+}
+
+async fn keep_trying(store: &Store, call: &CallHandle, work: &Work) -> Result<(), StoreError> {
+    let began = tokio::time::Instant::now();
+    let mut waits = limits::STORE_RETRIES.into_iter();
+    let mut wait = std::time::Duration::ZERO;
+    loop {
+        match work.write(store, call).await {
+            Err(error) if is_passing(&error) && began.elapsed() < limits::STORE_PATIENCE => {
+                tracing::warn!(call_id = %call.id, code = error.code(), "records could not be stored yet");
+                wait = waits.next().unwrap_or(wait);
+                tokio::time::sleep(wait).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// True for failures that may be over at the next attempt.
+pub(crate) fn is_passing(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unavailable { .. })
+}
+
+fn lose(call: &CallHandle, error: &StoreError, entries: u64) {
+    tracing::error!(call_id = %call.id, code = error.code(), entries, "records were not stored");
+    metrics::dropped("journal", entries);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use clinic::{Direction, TimelineKind};
+    use store::{MasterKey, NewCall, StoreConfig};
+
+    #[tokio::test]
+    async fn an_entry_too_large_to_store_does_not_take_its_neighbours_along() {
+        let data = tempfile::tempdir().unwrap();
+        let config = StoreConfig {
+            database_url: format!("sqlite://{}", data.path().join("test.db").display()),
+            audio_dir: data.path().join("audio"),
+        };
+        let store = Store::open(config, MasterKey::random().unwrap()).await.unwrap();
+        let new =
+            NewCall { call_sid: "CA1", patient_id: None, direction: Direction::Inbound, started_at_us: 1_000_000 };
+        let call = store.begin_call(new).await.unwrap();
+        let mut journal = Journal::start(store.clone(), call.clone());
+        let said =
+            |at_us, text: &str| TimelineEvent { at_us, kind: TimelineKind::UserTranscript { text: text.into() } };
+        journal.event(said(1, "I feel dizzy."));
+        journal.event(said(2, &"x".repeat(300_000)));
+        journal.event(said(3, "Since Tuesday."));
+        assert!(!journal.finish().await, "what is missing is reported");
+        let stored = store.call_events(&call.id).await.unwrap();
+        assert_eq!(stored, [said(1, "I feel dizzy."), said(3, "Since Tuesday.")]);
+    }
 }

@@ -9,6 +9,7 @@ mod agent_link;
 mod analysis;
 mod app;
 mod clock;
+mod closing;
 mod health;
 mod journal;
 pub mod limits;

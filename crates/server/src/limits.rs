@@ -71,8 +71,39 @@ pub const AGENT_CONNECT: Duration = Duration::from_secs(5);
 /// Closing a socket politely.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
-/// What is left of a call (recording, analysis, records) has this long after its end.
-pub const FINISH_WAIT: Duration = Duration::from_secs(60);
+/// What is left of a call after its end has this long, part by part: its recording, its analysis, its timeline, and the
+/// note that it is over. A part that takes longer is completed in the background, or reported as incomplete.
+pub const RECORDING_WAIT: Duration = Duration::from_secs(10);
+/// See [`RECORDING_WAIT`].
+pub const ANALYSIS_WAIT: Duration = Duration::from_secs(20);
+/// See [`RECORDING_WAIT`].
+pub const JOURNAL_WAIT: Duration = Duration::from_secs(10);
+/// See [`RECORDING_WAIT`].
+pub const CLOSE_CALL_WAIT: Duration = Duration::from_secs(25);
+
+/// How long the answer to a call that is not taken waits for the note of it in the store.
+pub const ANSWER_WAIT: Duration = Duration::from_secs(2);
+
+/// How long results of an analysis that lags behind are still taken, after the call itself was closed.
+pub const ANALYSIS_PATIENCE: Duration = Duration::from_secs(300);
+
+/// One step of the analysis may take this long (the end of a long segment does all of its work) before its thread counts
+/// as stuck.
+pub const ANALYSIS_STUCK: Duration = Duration::from_secs(120);
+
+/// All of that together: how long a shutdown waits for the last calls.
+pub const FINISH_WAIT: Duration = Duration::from_secs(65);
+
+/// Between attempts to write something to the store that did not take it; the last one is repeated.
+pub const STORE_RETRIES: [Duration; 4] =
+    [Duration::from_millis(50), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
+
+/// How long timeline entries wait for a store that does not take them. Beyond that they are dropped and counted.
+pub const STORE_PATIENCE: Duration = Duration::from_secs(300);
+
+/// Between attempts to complete a recording on a disk that does not take it.
+pub const RECORDING_RETRIES: [Duration; 3] =
+    [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
 
 /// Outcomes remembered for Twilio's question what to do after the stream.
 pub const RECENT_CALLS: usize = 4_096;

@@ -84,6 +84,8 @@ pub(crate) struct Link<S, M> {
     outbox: VecDeque<M>,
     capacity: usize,
     unflushed: bool,
+    /// Writing failed. What the peer sent before that is still read: its last words, and why it went.
+    broken: bool,
     gone: bool,
 }
 
@@ -97,11 +99,14 @@ where
     M: Wire,
 {
     pub(crate) fn new(socket: S, capacity: usize) -> Self {
-        Self { socket, outbox: VecDeque::new(), capacity, unflushed: false, gone: false }
+        Self { socket, outbox: VecDeque::new(), capacity, unflushed: false, broken: false, gone: false }
     }
 
     /// Queues a text message.
     pub(crate) fn send(&mut self, text: String) -> Result<(), Stalled> {
+        if self.broken {
+            return Ok(()); // The next poll tells.
+        }
         if self.outbox.len() >= self.capacity {
             return Err(Stalled);
         }
@@ -114,19 +119,24 @@ where
         if self.gone {
             return Poll::Pending;
         }
-        if let Poll::Ready(Err(_)) = self.poll_write(cx) {
-            self.gone = true;
-            return Poll::Ready(Received::Closed(None));
+        if !self.broken
+            && let Poll::Ready(Err(_)) = self.poll_write(cx)
+        {
+            self.break_off();
         }
         loop {
-            match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
-                Some(Ok(message)) => match message.sort() {
-                    Some(received) => {
+            let message = match Pin::new(&mut self.socket).poll_next(cx) {
+                Poll::Ready(message) => message,
+                Poll::Pending if self.broken => None,
+                Poll::Pending => return Poll::Pending,
+            };
+            match message {
+                Some(Ok(message)) => {
+                    if let Some(received) = message.sort() {
                         self.gone = matches!(received, Received::Closed(_));
                         return Poll::Ready(received);
                     }
-                    None => {}
-                },
+                }
                 Some(Err(_)) | None => {
                     self.gone = true;
                     return Poll::Ready(Received::Closed(None));
@@ -137,12 +147,17 @@ where
 
     /// Writes what the socket takes right now. Errors and the rest show at the next [`Self::poll`], which must follow.
     pub(crate) fn flush_now(&mut self) {
-        if !self.gone && !self.outbox.is_empty() {
+        if !self.gone && !self.broken && !self.outbox.is_empty() {
             let mut cx = Context::from_waker(std::task::Waker::noop());
             if let Poll::Ready(Err(_)) = self.poll_write(&mut cx) {
-                self.outbox.clear();
+                self.break_off();
             }
         }
+    }
+
+    fn break_off(&mut self) {
+        self.broken = true;
+        self.outbox.clear();
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), E>> {
@@ -177,5 +192,68 @@ where
             Poll::Pending => Poll::Pending,
         });
         let _ = tokio::time::timeout(limits::CLOSE_WAIT, polite).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use tungstenite::Message;
+
+    /// A peer that said its last words and is gone: there is something to read, but nothing can be written.
+    struct Gone(VecDeque<Message>);
+
+    impl Stream for Gone {
+        type Item = Result<Message, ()>;
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            self.0.pop_front().map_or(Poll::Pending, |message| Poll::Ready(Some(Ok(message))))
+        }
+    }
+
+    impl Sink<Message> for Gone {
+        type Error = ();
+        fn poll_ready(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn start_send(self: Pin<&mut Self>, _: Message) -> Result<(), ()> {
+            Err(())
+        }
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Ready(Err(()))
+        }
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+            Poll::Ready(Err(()))
+        }
+    }
+
+    fn read(link: &mut Link<Gone, Message>) -> String {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        match link.poll(&mut cx) {
+            Poll::Ready(Received::Text(message)) => message.text().to_owned(),
+            Poll::Ready(Received::Closed(frame)) => format!("closed {:?}", frame.map(|(code, _)| code)),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_last_words_of_a_peer_that_takes_nothing_more_are_still_read() {
+        for flushes in [false, true] {
+            let words = [Message::text("good"), Message::text("bye"), Message::closing(1000, "")];
+            let mut link = Link::new(Gone(words.into()), 8);
+            link.send("frame".to_owned()).unwrap();
+            if flushes {
+                link.flush_now();
+            }
+            assert_eq!([read(&mut link), read(&mut link), read(&mut link)], ["good", "bye", "closed Some(1000)"]);
+        }
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_and_says_nothing_is_gone() {
+        let mut link = Link::new(Gone(VecDeque::new()), 8);
+        link.send("frame".to_owned()).unwrap();
+        link.flush_now();
+        assert_eq!(read(&mut link), "closed None");
     }
 }

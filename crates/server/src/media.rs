@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// A media socket that proved to belong to a call.
 #[derive(Debug)]
 pub(crate) struct PhoneSocket {
-    pub(crate) socket: WebSocket,
+    pub(crate) socket: Box<WebSocket>,
     /// The text of its `start` message.
     pub(crate) start: String,
 }
@@ -59,7 +59,8 @@ pub(crate) async fn upgrade(
         .on_upgrade(move |socket| admit(app, socket))
 }
 
-async fn admit(app: Arc<App>, mut socket: WebSocket) {
+async fn admit(app: Arc<App>, socket: WebSocket) {
+    let mut socket = Box::new(socket);
     let Ok(_permit) = app.anonymous_sockets.acquire().await else { return };
     let shown = tokio::time::timeout(limits::START_WAIT, wait_for_start(&mut socket)).await;
     let result = match shown {
@@ -98,10 +99,10 @@ async fn wait_for_start(socket: &mut WebSocket) -> Option<String> {
     None
 }
 
-type Refused = (&'static str, Option<WebSocket>);
+type Refused = (&'static str, Option<Box<WebSocket>>);
 
 /// Checks the ticket and gives the socket to its call.
-fn bind(app: &App, socket: WebSocket, text: String) -> Result<(), Refused> {
+fn bind(app: &App, socket: Box<WebSocket>, text: String) -> Result<(), Refused> {
     let Ok(FromTwilio::Start(start)) = message::parse(&text) else { return Err(("no_start", Some(socket))) };
     let account_is_ours = match (&app.settings.twilio.account_sid, &start.account_sid) {
         (Some(ours), Some(account)) => ours == account.as_str(),

@@ -101,6 +101,11 @@ impl Registry {
         self.state().live.len() >= self.max_calls
     }
 
+    /// Calls that can be in progress at once.
+    pub(crate) fn most(&self) -> usize {
+        self.max_calls
+    }
+
     /// Calls in progress.
     pub(crate) fn live(&self) -> usize {
         self.state().live.len()

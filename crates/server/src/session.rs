@@ -7,6 +7,7 @@
 use crate::agent_link::{AgentDialer, AgentSocket};
 use crate::analysis::Analysis;
 use crate::app::App;
+use crate::closing::{Results, close_call, close_recording, unstarted};
 use crate::journal::Journal;
 use crate::limits;
 use crate::link::{Link, Received, Wire};
@@ -54,18 +55,9 @@ pub(crate) async fn run(app: Arc<App>, new: NewSession) {
             tracing::error!(call_id = %id, "the call's task panicked");
             app.registry.ended(&sid, CallOutcome::Failed);
             app.analysis.forget(&id);
-            app.recorder.close(id.clone()).await;
-            let end = FinishCall {
-                outcome: CallOutcome::Failed,
-                end_cause: None,
-                ended_at_us: crate::clock::unix_us(),
-                agents: Vec::new(),
-                turns: 0,
-                interruptions: 0,
-            };
-            if let Err(error) = app.store.finish_call(&id, end).await {
-                tracing::error!(call_id = %id, code = error.code(), "the call could not be closed in the store");
-            }
+            let recording = crate::tasks::spawn(close_recording(app.recorder.clone(), id.clone(), Vec::new()));
+            let _ = tokio::time::timeout(limits::RECORDING_WAIT, recording).await;
+            close_call(&app, &id, unstarted(CallOutcome::Failed)).await;
             CallOutcome::Failed
         }
     };
@@ -218,7 +210,7 @@ impl Session {
             Wake::Attached(Some(socket)) => {
                 metrics::setup("stream", self.began.elapsed());
                 let PhoneSocket { socket, start } = *socket;
-                self.phone = Some(Link::new(socket, limits::PHONE_OUTBOX));
+                self.phone = Some(Link::new(*socket, limits::PHONE_OUTBOX));
                 self.engine.handle(now, Input::PhoneText(&start));
             }
             Wake::Attached(None) => {}
@@ -349,11 +341,11 @@ impl Session {
         if let Some(link) = self.phone.take() {
             crate::tasks::spawn(link.close(1000, ""));
         }
-        let stored = tokio::time::timeout(limits::FINISH_WAIT, self.store_rest(&summary)).await;
-        let complete = stored.unwrap_or(false);
-        self.app.analysis.forget(&self.handle.id);
+        self.turn_away();
+        let id = self.handle.id.clone();
+        let complete = self.store_rest(&summary).await;
         tracing::info!(
-            call_id = %self.handle.id,
+            call_id = %id,
             outcome = summary.outcome.as_str(),
             cause = ?summary.cause,
             duration_ms = summary.duration_us / 1_000,
@@ -367,22 +359,31 @@ impl Session {
         summary.outcome
     }
 
-    /// True when all of the call is in the store.
-    async fn store_rest(&mut self, summary: &Summary) -> bool {
-        while !(self.batch.captures.is_empty() && self.batch.steps.is_empty()) {
-            offer(&mut self.batch, &self.app.recorder, &self.app.analysis, &self.handle, &self.segment_sender);
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    /// A stream that comes now is too late: its caller must be told what comes next, not kept waiting in silence.
+    fn turn_away(&mut self) {
+        if let Some(mut attached) = self.attached.take() {
+            attached.close();
+            if let Ok(PhoneSocket { socket, .. }) = attached.try_recv() {
+                let link: PhoneLink = Link::new(*socket, limits::PHONE_OUTBOX);
+                crate::tasks::spawn(link.close(1000, ""));
+            }
         }
-        let recorded = self.app.recorder.close(self.handle.id.clone()).await;
-        while self.segments_due > 0
-            && let Some(segment) = self.segments.recv().await
-        {
-            self.segments_due -= 1;
-            self.journal.segment(segment);
-        }
-        let replacement = Journal::start(self.app.store.clone(), self.handle.clone());
-        let journal = std::mem::replace(&mut self.journal, replacement);
-        let journalled = journal.finish().await;
+    }
+
+    /// True when all of the call is in the store. Every part has a time of its own, because none of them may keep the
+    /// call from being closed: one that looks as if it still went on would hide from everybody who has to read it.
+    async fn store_rest(mut self, summary: &Summary) -> bool {
+        let Batch { captures, steps, .. } = self.batch;
+        let recording =
+            crate::tasks::spawn(close_recording(self.app.recorder.clone(), self.handle.id.clone(), captures));
+        // With the last steps goes our own way of sending segments, so that a dead analysis ends the waiting.
+        let (analysis, call) = (self.app.analysis.clone(), self.handle.id.clone());
+        crate::tasks::spawn(async move { analysis.last_steps(&call, steps, self.segment_sender).await });
+        let mut results = Results { segments: self.segments, due: self.segments_due };
+        let _ = tokio::time::timeout(limits::ANALYSIS_WAIT, results.collect(&mut self.journal)).await;
+        let journal = crate::tasks::spawn(self.journal.finish());
+        let journalled = tokio::time::timeout(limits::JOURNAL_WAIT, journal).await;
+        let recorded = tokio::time::timeout(limits::RECORDING_WAIT, recording).await;
         let end = FinishCall {
             outcome: summary.outcome,
             end_cause: Some(summary.cause),
@@ -391,13 +392,15 @@ impl Session {
             turns: summary.turns,
             interruptions: summary.interruptions,
         };
-        match self.app.store.finish_call(&self.handle.id, end).await {
-            Ok(()) => recorded && journalled,
-            Err(error) => {
-                tracing::error!(call_id = %self.handle.id, code = error.code(), "the call could not be closed in the store");
-                false
-            }
+        let closed = close_call(&self.app, &self.handle.id, end).await;
+        let analysed = results.due == 0;
+        if analysed {
+            self.app.analysis.forget(&self.handle.id);
+        } else {
+            let app = self.app.clone();
+            self.app.calls.spawn(async move { results.collect_late(&app, self.handle).await });
         }
+        closed && analysed && matches!((journalled, recorded), (Ok(Ok(true)), Ok(Ok(true))))
     }
 }
 

@@ -5,6 +5,7 @@
 
 use crate::app::App;
 use crate::clock;
+use crate::closing;
 use crate::limits;
 use crate::metrics;
 use crate::registry::{Command, NotAdmitted};
@@ -22,7 +23,7 @@ use call::twilio::{AccountSid, CallSid};
 use clinic::{CallOutcome, Direction, Patient, PhoneNumber, words};
 use secrecy::ExposeSecret;
 use std::sync::Arc;
-use store::{CallHandle, FinishCall, NewCall, StoreError};
+use store::{CallHandle, NewCall, StoreError};
 use tokio::time::Instant;
 
 /// The paths Twilio is told to use.
@@ -65,7 +66,10 @@ pub(crate) async fn voice(State(app): State<Arc<App>>, uri: Uri, headers: Header
     let announced = Instant::now();
     let answer = match signed_form(&app, &uri, &headers, &body) {
         Ok(form) => match VoiceRequest::from_form(&form) {
-            Ok(request) => announce(&app, request, announced).await,
+            // A task of its own: the request may be given up at any moment, but a call must not be left half begun.
+            Ok(request) => crate::tasks::spawn(announce(app.clone(), request, announced))
+                .await
+                .unwrap_or(Err(Refusal::Unavailable("panic"))),
             Err(_) => Err(Refusal::Malformed),
         },
         Err(refusal) => Err(refusal),
@@ -80,7 +84,8 @@ pub(crate) async fn voice(State(app): State<Arc<App>>, uri: Uri, headers: Header
     }
 }
 
-async fn announce(app: &Arc<App>, request: VoiceRequest, announced: Instant) -> Result<(Twiml, &'static str), Refusal> {
+async fn announce(app: Arc<App>, request: VoiceRequest, announced: Instant) -> Result<(Twiml, &'static str), Refusal> {
+    let app = &app;
     check_account(app, &request.account_sid)?;
     if app.registry.knows(&request.call_sid) {
         return Err(Refusal::Forbidden("replayed"));
@@ -99,10 +104,13 @@ async fn announce(app: &Arc<App>, request: VoiceRequest, announced: Instant) -> 
         return Ok((Twiml::new().say(Say::new(words::UNKNOWN_CALLER)).hangup(), "unknown_caller"));
     };
     let handle = begin(app, &request, Some(&patient), direction).await?;
-    let writer = match app.store.recording_writer(&handle) {
-        Ok(writer) => writer,
-        Err(error) => {
-            tracing::error!(call_id = %handle.id, code = error.code(), "the recording could not be created");
+    // A slow disk must not stop a thread that carries the audio of other calls.
+    let (store, call) = (app.store.clone(), handle.clone());
+    let writer = match tokio::task::spawn_blocking(move || store.recording_writer(&call)).await {
+        Ok(Ok(writer)) => writer,
+        failed => {
+            let code = failed.map_or("panic", |created| created.err().map_or("", |error| error.code()));
+            tracing::error!(call_id = %handle.id, code, "the recording could not be created");
             return Err(close_unstarted(app, &handle, "recording").await);
         }
     };
@@ -111,10 +119,12 @@ async fn announce(app: &Arc<App>, request: VoiceRequest, announced: Instant) -> 
     }
     let inbox = match app.registry.admit(&request.call_sid, handle.id.clone()) {
         Ok(inbox) => inbox,
-        Err(NotAdmitted::Known) => return Err(Refusal::Forbidden("replayed")),
-        Err(NotAdmitted::Full) => {
-            app.recorder.close(handle.id.clone()).await;
+        Err(refused) => {
+            app.recorder.close(handle.id.clone(), Vec::new()).await;
             close_unstarted(app, &handle, "full").await;
+            if refused == NotAdmitted::Known {
+                return Err(Refusal::Forbidden("replayed"));
+            }
             return Ok((Twiml::new().say(Say::new(words::ALL_LINES_BUSY)).hangup(), "busy"));
         }
     };
@@ -171,30 +181,24 @@ async fn begin(
     }
 }
 
-async fn refuse_stranger(app: &App, handle: &CallHandle, direction: Direction) {
+async fn refuse_stranger(app: &Arc<App>, handle: &CallHandle, direction: Direction) {
     tracing::info!(call_id = %handle.id, "caller unknown, refused");
     finish_unstarted(app, handle, CallOutcome::Refused).await;
     let direction = if direction == Direction::Inbound { "inbound" } else { "outbound" };
     metrics::call_ended(direction, CallOutcome::Refused.as_str());
 }
 
-async fn close_unstarted(app: &App, handle: &CallHandle, why: &'static str) -> Refusal {
+async fn close_unstarted(app: &Arc<App>, handle: &CallHandle, why: &'static str) -> Refusal {
     finish_unstarted(app, handle, CallOutcome::Failed).await;
     Refusal::Unavailable(why)
 }
 
-async fn finish_unstarted(app: &App, handle: &CallHandle, outcome: CallOutcome) {
-    let end = FinishCall {
-        outcome,
-        end_cause: None,
-        ended_at_us: clock::unix_us(),
-        agents: Vec::new(),
-        turns: 0,
-        interruptions: 0,
-    };
-    if let Err(error) = app.store.finish_call(&handle.id, end).await {
-        tracing::error!(call_id = %handle.id, code = error.code(), "the call could not be closed in the store");
-    }
+async fn finish_unstarted(app: &Arc<App>, handle: &CallHandle, outcome: CallOutcome) {
+    let (owned, id) = (app.clone(), handle.id.clone());
+    let close = async move { closing::close_call(&owned, &id, closing::unstarted(outcome)).await };
+    let closed = app.calls.spawn(close);
+    // Normally done at once; a store that takes long must not keep the caller waiting for an answer.
+    let _ = tokio::time::timeout(limits::ANSWER_WAIT, closed).await;
 }
 
 fn leg_for(patient: &Patient, handle: &CallHandle) -> AgentLeg {

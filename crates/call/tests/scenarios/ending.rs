@@ -82,7 +82,7 @@ fn every_order_of_end_signals_ends_once() {
         |world| world.input(Input::StreamStopped),
     ];
     let causes = [EndCause::StreamStopped, EndCause::StreamClosed, EndCause::CallStatus, EndCause::StreamStopped];
-    for first in 0..4 {
+    for (first, cause) in causes.into_iter().enumerate() {
         for second in 0..4 {
             for third in 0..4 {
                 let mut world = World::bridged();
@@ -91,7 +91,7 @@ fn every_order_of_end_signals_ends_once() {
                 }
                 world.agent_closes_with(1000);
                 world.run_ms(1_000);
-                assert_eq!(world.ended(), Some(causes[first]));
+                assert_eq!(world.ended(), Some(cause));
                 assert_eq!((world.phone_closes.len(), world.agent_closes.len()), (1, 1));
             }
         }

@@ -15,7 +15,8 @@ fn frame(n: u16) -> Vec<u8> {
 
 #[tokio::test]
 async fn not_one_frame_is_lost_while_the_agent_takes_300_ms_to_accept() {
-    let config = SimConfig { accept_delay: Duration::from_millis(300), script: Script::parrot(), ..SimConfig::default() };
+    let config =
+        SimConfig { accept_delay: Duration::from_millis(300), script: Script::parrot(), ..SimConfig::default() };
     let house = House::open(config).await;
     let ticket = house.announce(CALL).await;
     let mut phone = house.phone(CALL, &ticket).await;
@@ -52,7 +53,9 @@ async fn the_agents_words_and_audio_are_kept() {
     assert!(call.turns >= 1);
     let events = house.store.call_events(&call.id).await.unwrap();
     assert!(events.windows(2).all(|pair| pair[0].at_us <= pair[1].at_us));
-    assert!(events.iter().any(|e| matches!(&e.kind, TimelineKind::AgentResponse { text, .. } if text.contains("check-in"))));
+    assert!(
+        events.iter().any(|e| matches!(&e.kind, TimelineKind::AgentResponse { text, .. } if text.contains("check-in")))
+    );
     assert!(matches!(events.last().unwrap().kind, TimelineKind::Ended { .. }));
     let mut recording = house.store.open_recording(&call.id).await.unwrap();
     let agent = recording.agent_track().unwrap();

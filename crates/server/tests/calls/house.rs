@@ -171,12 +171,11 @@ impl Phone {
     }
 
     pub(crate) async fn start(&mut self, account: &str, call_sid: &str, ticket: &str) {
-        let _ =
-            self.socket.send(Message::text(r#"{"event":"connected","protocol":"Call","version":"1.0.0"}"#)).await;
+        let _ = self.socket.send(Message::text(r#"{"event":"connected","protocol":"Call","version":"1.0.0"}"#)).await;
         self.say(json!({"event": "start", "start": {"accountSid": account, "streamSid": STREAM, "callSid": call_sid,
             "tracks": ["inbound"], "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
             "customParameters": {"ticket": ticket}}}))
-        .await;
+            .await;
     }
 
     pub(crate) async fn frame(&mut self, ulaw: &[u8]) {
@@ -184,7 +183,7 @@ impl Phone {
         self.timestamp_ms += ulaw.len() as u64 / 8;
         self.say(json!({"event": "media", "media": {"track": "inbound", "chunk": "1",
             "timestamp": at.to_string(), "payload": STANDARD.encode(ulaw)}}))
-        .await;
+            .await;
     }
 
     /// Reads what comes within `ms`; marks are echoed at once. `Some(code)` when the socket closed.

@@ -133,3 +133,32 @@ async fn health_says_what_is_true() {
     assert_eq!(body["status"], "degraded");
     assert_eq!(house.http.get(format!("{}/ready", house.base)).send().await.unwrap().status(), 200);
 }
+
+#[tokio::test]
+async fn a_request_that_is_given_up_does_not_leave_a_call_open_for_ever() {
+    use tokio::io::AsyncWriteExt;
+    let house = House::open(SimConfig::default()).await;
+    let address = house.base.trim_start_matches("http://").to_owned();
+    for n in 0..6 {
+        let form = House::call_form(&format!("{CALL}{n}"), NUMBER);
+        let signed = call::twilio::signature::sign(TOKEN, &format!("{}/twilio/voice", house.base), &form);
+        let body: String = form
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.replace('+', "%2B")))
+            .collect::<Vec<_>>()
+            .join("&");
+        let head = format!(
+            "POST /twilio/voice HTTP/1.1\r\nHost: {address}\r\nX-Twilio-Signature: {signed}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut socket = tokio::net::TcpStream::connect(&address).await.unwrap();
+        socket.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_micros(500 * n)).await;
+        drop(socket);
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(1_000)).await;
+    let open = house.store.list_calls(10, None).await.unwrap();
+    let open = open.iter().filter(|call| call.outcome == clinic::CallOutcome::InProgress).count();
+    assert_eq!(open, house.server.live_calls(), "every open call has a task that will end it");
+}
