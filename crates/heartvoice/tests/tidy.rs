@@ -19,7 +19,7 @@ const PURE: [&str; 3] = ["voice", "clinic", "call"];
 const IO: [&str; 8] = ["tokio", "tokio-util", "sqlx", "reqwest", "axum", "hyper", "tracing", "tokio-tungstenite"];
 
 /// Longest source file. A longer one holds more than one thing.
-const MAX_LINES: usize = 770;
+const MAX_LINES: usize = 700;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
