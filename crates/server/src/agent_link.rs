@@ -2,10 +2,12 @@
 
 use crate::limits;
 use crate::settings::ElevenLabsSettings;
+use axum::http::Uri;
 use call::agent::{ConnectFailure, elevenlabs};
 use secrecy::ExposeSecret;
+use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -77,9 +79,32 @@ impl AgentDialer {
             .write_buffer_size(0)
             .max_message_size(Some(limits::AGENT_MESSAGE_MAX))
             .max_frame_size(Some(limits::AGENT_MESSAGE_MAX));
-        let dialed = tokio_tungstenite::connect_async_with_config(request, Some(config), true).await;
+        let stream = reach(request.uri()).await?;
+        let dialed = tokio_tungstenite::client_async_tls_with_config(request, stream, Some(config), None).await;
         dialed.map(|(socket, _)| socket).map_err(|error| failure_of(&error))
     }
+}
+
+/// Connects with a small send buffer. The system's own would take minutes of audio for an agent whose network is gone,
+/// and all that time the caller would talk to a dead line; this way the outbox fills and tells.
+async fn reach(uri: &Uri) -> Result<TcpStream, ConnectFailure> {
+    let host = uri.host().ok_or(ConnectFailure::BadResponse)?.trim_matches(['[', ']']);
+    let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("ws") { 80 } else { 443 });
+    let addresses = tokio::net::lookup_host((host, port)).await.map_err(|_| ConnectFailure::Network)?;
+    for address in addresses {
+        if let Ok(stream) = connect(address).await {
+            return Ok(stream);
+        }
+    }
+    Err(ConnectFailure::Network)
+}
+
+async fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_send_buffer_size(limits::AGENT_SEND_BUFFER)?;
+    // Frames of 300 bytes must not wait for company.
+    socket.set_nodelay(true)?;
+    socket.connect(address).await
 }
 
 fn failure_of(error: &WsError) -> ConnectFailure {
@@ -87,5 +112,26 @@ fn failure_of(error: &WsError) -> ConnectFailure {
         WsError::Http(response) => ConnectFailure::Http { status: response.status().as_u16() },
         WsError::Url(_) | WsError::Protocol(_) => ConnectFailure::BadResponse,
         _ => ConnectFailure::Network,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn an_agent_that_does_not_read_is_noticed_within_seconds_of_audio() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri: Uri = format!("ws://{}/x", listener.local_addr().unwrap()).parse().unwrap();
+        let stream = reach(&uri).await.unwrap();
+        let (_silent, _) = listener.accept().await.unwrap();
+        let mut taken = 0;
+        // A frame of 20 ms as it travels.
+        while tokio::time::timeout(Duration::from_millis(200), stream.writable()).await.is_ok() {
+            taken += stream.try_write(&[b'x'; 250]).unwrap_or_default();
+        }
+        let audio_s = taken / (50 * 250);
+        assert!(audio_s < 30, "{audio_s} s of audio went into the system's buffers");
     }
 }

@@ -58,6 +58,7 @@ impl Health {
 /// Checks for ever.
 pub(crate) async fn watch(app: Arc<App>, http: reqwest::Client) {
     loop {
+        crate::metrics::upkeep();
         let before = app.health.findings();
         let found = check(&app, &http).await;
         if found != before {

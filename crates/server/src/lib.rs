@@ -169,12 +169,17 @@ impl Server {
     pub async fn shutdown(self, grace: Duration) -> usize {
         self.app.draining.store(true, Ordering::Relaxed);
         self.app.calls.close();
+        let had_calls = self.app.registry.live() > 0;
         let _ = tokio::time::timeout(grace, self.app.calls.wait()).await;
         let cut = self.app.registry.live();
         if cut > 0 {
             tracing::warn!(cut, "ending calls that did not end in time");
             self.app.registry.command_all(Command::HangUp);
             let _ = tokio::time::timeout(limits::FINISH_WAIT, self.app.calls.wait()).await;
+        }
+        if had_calls {
+            // Twilio asks what comes next when a stream ended: its callers are to hear us, not an error.
+            tokio::time::sleep(limits::CLOSE_WAIT).await;
         }
         self.watch.abort();
         self.stop.cancel();

@@ -21,6 +21,10 @@ pub const PHONE_OUTBOX: usize = 256;
 /// stalled and counts as lost.
 pub const AGENT_OUTBOX: usize = 160;
 
+/// Bytes the system may hold for an agent before they are sent: two to four seconds of audio, so that [`AGENT_OUTBOX`]
+/// means what it says.
+pub const AGENT_SEND_BUFFER: u32 = 32 * 1024;
+
 /// Commands from callbacks to a call. Each is a signal that the call ends; one is enough.
 pub const CALL_COMMANDS: usize = 16;
 

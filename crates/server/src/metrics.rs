@@ -34,6 +34,14 @@ pub fn install() -> Result<&'static PrometheusHandle, String> {
     Ok(HANDLE.get_or_init(|| handle))
 }
 
+/// Sums up what was timed since the last time. Rendering does so too, but where nobody scrapes, every single value would
+/// be kept for ever.
+pub(crate) fn upkeep() {
+    if let Some(handle) = HANDLE.get() {
+        handle.run_upkeep();
+    }
+}
+
 fn describe() {
     describe_gauge!("heartvoice_calls_active", "Calls in progress.");
     describe_counter!("heartvoice_calls_total", "Calls that ended, by direction and outcome.");

@@ -143,3 +143,22 @@ async fn a_shutdown_finishes_the_records_of_live_calls() {
     assert_eq!(server.shutdown(Duration::from_millis(100)).await, 1);
     drop(store);
 }
+
+#[tokio::test]
+async fn a_caller_cut_off_by_a_shutdown_hears_an_apology() {
+    let house = House::open(SimConfig::default()).await;
+    let ticket = house.announce(CALL).await;
+    let mut phone = house.phone(CALL, &ticket).await;
+    phone.listen_ms(300).await;
+    let House { server, base, http, .. } = house;
+    let stopping = tokio::spawn(server.shutdown(Duration::from_millis(100)));
+    assert_eq!(phone.listen_ms(3_000).await, Some(1000));
+    // As long as a request from Twilio takes.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let url = format!("{base}/twilio/voice/after-agent");
+    let form = House::call_form(CALL, crate::house::NUMBER);
+    let signed = call::twilio::signature::sign(crate::house::TOKEN, &url, &form);
+    let answer = http.post(&url).header("X-Twilio-Signature", signed).form(&form).send().await.unwrap();
+    assert!(answer.text().await.unwrap().contains("<Say"));
+    assert_eq!(stopping.await.unwrap(), 1);
+}
