@@ -16,6 +16,7 @@ pub mod limits;
 mod link;
 mod media;
 pub mod metrics;
+mod patience;
 mod recorder;
 mod registry;
 mod session;
@@ -29,13 +30,13 @@ use crate::agent_link::AgentDialer;
 use crate::analysis::Analysis;
 use crate::app::App;
 use crate::health::Health;
+use crate::patience::Patient;
 use crate::recorder::Recorder;
 use crate::registry::{Command, Registry};
 use crate::webhook::paths;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
-use axum::serve::ListenerExt;
 use call::ticket::TicketKey;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -134,15 +135,10 @@ impl Server {
             .layer(tower_http::catch_panic::CatchPanicLayer::new())
             .with_state(app.clone());
         let stop = CancellationToken::new();
-        let listener = listener.tap_io(|stream| {
-            // Frames of 400 bytes must not wait for company.
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY refused");
-            }
-        });
         let http = {
             let stop = stop.clone();
-            let serve = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
+            let serve =
+                axum::serve(Patient(listener), router).with_graceful_shutdown(async move { stop.cancelled().await });
             tasks::spawn(async move { serve.await })
         };
         let client = reqwest::Client::builder().build().map_err(StartError::Http)?;

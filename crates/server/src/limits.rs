@@ -57,6 +57,10 @@ pub const CALLS_MAX: usize = 1_000;
 /// Body of a webhook; Twilio's forms have about 2 kB.
 pub const WEBHOOK_BODY_MAX: usize = 64 * 1024;
 
+/// How long a connection may go without an answer of ours, be it idle or sending a request very slowly. Far longer than
+/// any request takes. Sockets of calls are exempt.
+pub const IDLE_CONNECTION: Duration = Duration::from_secs(60);
+
 /// How long a ticket is good for. Twilio opens the stream within a second.
 pub const TICKET_LIFETIME: Duration = Duration::from_secs(60);
 
