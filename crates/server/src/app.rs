@@ -7,6 +7,7 @@ use crate::recorder::Recorder;
 use crate::registry::Registry;
 use crate::settings::Settings;
 use call::ticket::TicketKey;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use store::Store;
 use tokio::sync::Semaphore;
@@ -26,7 +27,7 @@ pub(crate) struct App {
     /// True once the server was asked to stop: no new calls.
     pub(crate) draining: AtomicBool,
     /// Media sockets that have not shown a ticket yet.
-    pub(crate) anonymous_sockets: Semaphore,
+    pub(crate) anonymous_sockets: Arc<Semaphore>,
     /// The tasks of live calls.
     pub(crate) calls: TaskTracker,
 }

@@ -117,7 +117,7 @@ impl Server {
             ticket_key: TicketKey::new(ticket_key),
             health: Health::new(),
             draining: AtomicBool::new(false),
-            anonymous_sockets: Semaphore::new(limits::ANONYMOUS_SOCKETS),
+            anonymous_sockets: Arc::new(Semaphore::new(limits::ANONYMOUS_SOCKETS)),
             calls: TaskTracker::new(),
             settings,
             store,

@@ -14,6 +14,7 @@ use call::twilio::message::{self, FromTwilio};
 use call::twilio::signature;
 use secrecy::ExposeSecret;
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// A media socket that proved to belong to a call.
 #[derive(Debug)]
@@ -47,21 +48,21 @@ pub(crate) async fn upgrade(
         tracing::warn!("media socket without a valid signature refused");
         return StatusCode::FORBIDDEN.into_response();
     }
-    if app.anonymous_sockets.available_permits() == 0 {
+    let Ok(permit) = app.anonymous_sockets.clone().try_acquire_owned() else {
         metrics::media_socket("too_many");
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
-    }
+    };
     upgrade
         .read_buffer_size(limits::WS_READ_BUFFER)
         .write_buffer_size(0)
         .max_message_size(limits::PHONE_MESSAGE_MAX)
         .max_frame_size(limits::PHONE_MESSAGE_MAX)
-        .on_upgrade(move |socket| admit(app, socket))
+        .on_upgrade(move |socket| admit(app, socket, permit))
 }
 
-async fn admit(app: Arc<App>, socket: WebSocket) {
+/// Takes the socket to its call. The permit is held until it has shown to which one it belongs.
+async fn admit(app: Arc<App>, socket: WebSocket, _permit: OwnedSemaphorePermit) {
     let mut socket = Box::new(socket);
-    let Ok(_permit) = app.anonymous_sockets.acquire().await else { return };
     let shown = tokio::time::timeout(limits::START_WAIT, wait_for_start(&mut socket)).await;
     let result = match shown {
         Ok(Some(start)) => bind(&app, socket, start),
