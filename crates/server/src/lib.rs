@@ -11,6 +11,7 @@ mod app;
 mod clock;
 mod closing;
 mod health;
+mod home;
 mod journal;
 pub mod limits;
 mod link;
@@ -128,6 +129,8 @@ impl Server {
             .route(paths::CALL_STATUS, post(webhook::call_status))
             .route(paths::STREAM_STATUS, post(webhook::stream_status))
             .route(paths::MEDIA, get(media::upgrade))
+            .route("/", get(home::page))
+            .route("/home.js", get(home::script))
             .route("/health", get(health::health))
             .route("/ready", get(health::ready))
             .route("/metrics", get(move || async move { rendered.render() }))
