@@ -55,29 +55,28 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     if args.format == Format::Table {
         print::welcome(&world, args.calls)?;
     }
-    let world = Arc::new(world);
+    let (world, mut calls) = (Arc::new(world), JoinSet::new());
     let outcome = if args.once {
         tokio::select! {
-            outcome = once(&world, &args) => outcome,
+            outcome = once(&world, &mut calls, &args) => outcome,
             () = stop.next() => Err(anyhow::anyhow!("stopped before the calls were over")),
         }
     } else {
         tokio::select! {
-            outcome = for_ever(&world, &args) => outcome,
+            outcome = for_ever(&world, &mut calls, &args) => outcome,
             () = stop.next() => Ok(()),
         }
     };
-    match Arc::try_unwrap(world) {
-        Ok(world) => world.stop(STOP_GRACE).await,
-        // A call's task still holds it; the process ends anyway.
-        Err(_) => tracing::debug!("calls were running"),
+    calls.shutdown().await;
+    // Every call has given its share back, so the world is ours again.
+    if let Some(world) = Arc::into_inner(world) {
+        world.stop(STOP_GRACE).await;
     }
     outcome
 }
 
 /// Makes the calls and reports.
-async fn once(world: &Arc<World>, args: &Args) -> anyhow::Result<()> {
-    let mut calls = JoinSet::new();
+async fn once(world: &Arc<World>, calls: &mut JoinSet<Finished>, args: &Args) -> anyhow::Result<()> {
     for number in 0..args.calls {
         calls.spawn(one_call(world.clone(), number));
     }
@@ -104,8 +103,7 @@ async fn once(world: &Arc<World>, args: &Args) -> anyhow::Result<()> {
 }
 
 /// Makes the first calls, then another one every now and then.
-async fn for_ever(world: &Arc<World>, args: &Args) -> anyhow::Result<()> {
-    let mut calls = JoinSet::new();
+async fn for_ever(world: &Arc<World>, calls: &mut JoinSet<Finished>, args: &Args) -> anyhow::Result<()> {
     let mut next = args.calls;
     for number in 0..next {
         calls.spawn(one_call(world.clone(), number));

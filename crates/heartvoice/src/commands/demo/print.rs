@@ -10,10 +10,15 @@ use serde_json::{Value, json};
 pub(super) fn welcome(world: &World, calls: u32) -> anyhow::Result<()> {
     let base = world.base_url();
     output::line(&format!("server   {base}  (health: {base}/health, metrics: {base}/metrics)"))?;
-    if let Some(path) = world.kept_data() {
-        let path = path.display();
+    if let Some(folder) = world.kept_data() {
+        let path = folder.display();
+        let key = if folder.join("demo.key").exists() {
+            format!(" ENCRYPTION_KEY_FILE={path}/demo.key")
+        } else {
+            String::new()
+        };
         output::line(&format!(
-            "data     {path}  (read it with DATABASE_URL=sqlite://{path}/heartvoice.db AUDIO_STORE={path}/audio ENCRYPTION_KEY_FILE={path}/demo.key)"
+            "data     {path}  (read it with DATABASE_URL=sqlite://{path}/heartvoice.db AUDIO_STORE={path}/audio{key})"
         ))?;
     }
     output::line(&format!("calling  {calls} simulated patients at once; a call takes about a minute"))?;

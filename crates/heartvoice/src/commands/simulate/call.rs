@@ -8,7 +8,7 @@ use crate::progress;
 use serde_json::json;
 use sim::assets::Clip;
 use sim::patient::{PatientScript, SCENARIOS};
-use sim::twilio::{CallReport, Caller, TEST_ACCOUNT_SID, TEST_AUTH_TOKEN};
+use sim::twilio::{CallReport, Caller, EndedBy, TEST_ACCOUNT_SID, TEST_AUTH_TOKEN};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use voice::{SampleRate, Wav, g711};
@@ -131,7 +131,7 @@ fn print(report: &CallReport) -> anyhow::Result<()> {
         ("heard on the stream", seconds(report.heard_on_stream.len())),
         ("media received", report.media_received.to_string()),
         ("clears", report.clears.to_string()),
-        ("ended by", format!("{:?}", report.ended_by).to_lowercase()),
+        ("ended by", ended_by(report).to_owned()),
         ("violations", report.violations.len().to_string()),
     ];
     output::table(["what", "value"], rows.map(|(what, value)| [what.to_owned(), value]).into())?;
@@ -144,6 +144,17 @@ fn print(report: &CallReport) -> anyhow::Result<()> {
         eprintln!("error: no media stream was opened");
     }
     Ok(())
+}
+
+fn ended_by(report: &CallReport) -> &'static str {
+    match report.ended_by {
+        EndedBy::Caller => "caller",
+        EndedBy::Verb => "verb",
+        EndedBy::EndOfDocument => "end-of-document",
+        EndedBy::Rest => "rest",
+        EndedBy::Error => "error",
+        EndedBy::TimeLimit => "time-limit",
+    }
 }
 
 fn object(report: &CallReport) -> serde_json::Value {
@@ -166,7 +177,7 @@ fn object(report: &CallReport) -> serde_json::Value {
         "said": report.said,
         "spoke": report.spoke,
         "digits": report.digits,
-        "ended_by": format!("{:?}", report.ended_by).to_lowercase(),
+        "ended_by": ended_by(report),
         "handshake_refused": report.handshake_refused,
         "violations": violations.collect::<Vec<_>>(),
     })
