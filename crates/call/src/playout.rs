@@ -240,6 +240,14 @@ impl Playout {
         Ok(())
     }
 
+    /// Another conversation begins, whose ids start anew: what was stale in the old one says nothing about it.
+    pub(crate) fn new_conversation(&mut self) {
+        self.complete(None);
+        self.stale_below = None;
+        self.stale_through = None;
+        self.newest_event = None;
+    }
+
     /// No more audio will come for the reply `event_id`, or for any reply.
     pub(crate) fn complete(&mut self, event_id: Option<i64>) {
         for turn in &mut self.turns {

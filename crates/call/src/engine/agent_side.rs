@@ -55,6 +55,9 @@ impl Call {
         self.agent = AgentState::Connecting { attempt };
         // A new conversation has asked for nothing yet, and an answer it did not ask for may end it.
         self.tools = Tools::default();
+        self.agent_spoke = false;
+        self.first_word_by = None;
+        self.playout.new_conversation();
         self.outputs.push_back(Output::ConnectAgent { attempt, not_before: self.now.plus_ms(wait_ms) });
     }
 
@@ -96,7 +99,8 @@ impl Call {
             AgentEvent::Interruption { event_id, .. } => self.interrupt(event_id, "agent"),
             AgentEvent::UserTranscript { text, .. } => {
                 self.counts.transcript_turns += 1;
-                self.counts.clinical_content = true;
+                // The service writes "..." when it understood nothing.
+                self.counts.clinical_content |= text.chars().any(char::is_alphanumeric);
                 self.record(TimelineKind::UserTranscript { text: text.into_owned() });
             }
             AgentEvent::AgentResponse { text, event_id } => {
@@ -156,12 +160,16 @@ impl Call {
         });
         self.to_agent = to_agent;
         self.from_agent = from_agent;
-        self.agents.push(self.leg.service().to_owned());
+        let service = self.leg.service();
+        if self.agents.last().is_none_or(|last| last != service) {
+            self.agents.push(service.to_owned());
+        }
         self.outputs.push_back(Output::Measure(Measure::AgentReady { after_ms: self.now.as_ms() }));
         let before = std::mem::replace(&mut self.agent, AgentState::Live { attempt, queued });
         if !queued {
             self.open_uplink();
         }
+        self.expect_first_word();
         if let AgentState::Greeting { early, .. } = before {
             for (event_id, base64) in early {
                 self.agent_audio(event_id, &base64);
@@ -181,6 +189,7 @@ impl Call {
                 } else {
                     self.open_uplink();
                 }
+                self.expect_first_word();
             }
             _ => {}
         }
@@ -222,6 +231,8 @@ impl Call {
             return;
         }
         self.counts.agent_audio_seen = true;
+        self.agent_spoke = true;
+        self.first_word_by = None;
         match self.playout.push(self.now, event_id, ulaw) {
             Ok(()) => {}
             Err(Refused::Stale) => self.outputs.push_back(Output::Measure(Measure::AgentAudioDropped)),
@@ -360,10 +371,8 @@ impl Call {
     /// Tries again where that is allowed: never after the caller has told something, because a new conversation would
     /// not know it.
     fn agent_lost(&mut self, attempt: u32, reaction: CloseReaction, reason: String) {
-        let may_retry = !self.counts.clinical_content
-            && !self.counts.agent_audio_seen
-            && attempt < self.config.agent_attempts
-            && !self.ending.is_ending();
+        let may_retry =
+            !self.counts.clinical_content && attempt < self.config.agent_attempts && !self.ending.is_ending();
         let waits = match reaction {
             CloseReaction::Retry | CloseReaction::Finished => RETRY_AFTER_MS,
             CloseReaction::BackOff => BACK_OFF_MS,
@@ -375,6 +384,7 @@ impl Call {
         if may_retry {
             let service = self.leg.service().into();
             self.record(TimelineKind::AgentFailed { service, reason, action: "retry".into() });
+            self.silence_phone();
             let wait = waits.get(attempt as usize - 1).or(waits.last()).copied().unwrap_or(1_000);
             self.connect_agent(attempt + 1, wait);
         } else {
@@ -397,21 +407,33 @@ impl Call {
             let reason = reason.to_owned();
             self.outputs.push_back(Output::Alert(Alert::AgentConfiguration { service, reason }));
         }
-        // Half a sentence must not keep playing.
-        if self.playout.is_speaking(self.now) {
-            for played in self.playout.interrupt(self.now, Some(i64::MAX)) {
-                self.record_played(played);
-            }
-            if let Some(sid) = &self.stream {
-                let mut clear = String::new();
-                message::write_clear(&mut clear, sid);
-                self.outputs.push_back(Output::ToPhone(clear));
-                self.outputs.push_back(Output::Capture(Capture::AgentCleared { at: self.now }));
-            }
-        }
+        self.silence_phone();
         if self.stream.is_some() {
             self.finish(clinic::EndCause::AgentFailed);
         }
+    }
+
+    /// Half a sentence of an agent that is gone must not keep playing.
+    fn silence_phone(&mut self) {
+        if !self.playout.is_speaking(self.now) {
+            return;
+        }
+        for played in self.playout.interrupt(self.now, Some(i64::MAX)) {
+            self.record_played(played);
+        }
+        if let Some(sid) = &self.stream {
+            let mut clear = String::new();
+            message::write_clear(&mut clear, sid);
+            self.outputs.push_back(Output::ToPhone(clear));
+            self.outputs.push_back(Output::Capture(Capture::AgentCleared { at: self.now }));
+        }
+    }
+
+    /// From now on both can hear each other: the agent has to say something within its time.
+    pub(super) fn expect_first_word(&mut self) {
+        let listening = matches!(self.agent, AgentState::Live { queued: false, .. }) && self.stream.is_some();
+        let expected = listening && !self.agent_spoke;
+        self.first_word_by = expected.then(|| self.now.plus_ms(self.config.agent_first_word_ms));
     }
 
     /// What became of a reply.
@@ -430,6 +452,13 @@ impl Call {
         {
             self.outputs.push_back(Output::CloseAgent);
             self.agent_lost(attempt, CloseReaction::Retry, "no_metadata".to_owned());
+        }
+        if let AgentState::Live { attempt, .. } = self.agent
+            && self.first_word_by.is_some_and(|by| by <= self.now)
+        {
+            self.uplink.close();
+            self.outputs.push_back(Output::CloseAgent);
+            self.agent_lost(attempt, CloseReaction::Retry, "no_first_word".to_owned());
         }
         let now = self.now;
         let late: Vec<String> =
@@ -453,7 +482,7 @@ impl Call {
             AgentState::Greeting { give_up_at, .. } => Some(give_up_at),
             _ => None,
         };
-        self.tools.open.values().map(|(_, at)| *at).chain(greeting).min()
+        self.tools.open.values().map(|(_, at)| *at).chain(greeting).chain(self.first_word_by).min()
     }
 
     /// True when an agent ever joined the call.

@@ -53,6 +53,10 @@ pub struct Call {
     keys: phone_side::Keys,
     ending: Ending,
     first_audio_sent: bool,
+    /// The present conversation's agent has said something.
+    agent_spoke: bool,
+    /// When it has to have.
+    first_word_by: Option<Tick>,
     /// Problems with messages of the peers, by peer and code.
     problems: BTreeMap<(&'static str, &'static str), u64>,
     counts: Counts,
@@ -94,6 +98,8 @@ impl Call {
             tools: agent_side::Tools::default(),
             keys: phone_side::Keys::default(),
             first_audio_sent: false,
+            agent_spoke: false,
+            first_word_by: None,
             problems: BTreeMap::new(),
             counts: Counts::default(),
             scratch: Vec::with_capacity(1_024),

@@ -65,6 +65,7 @@ impl Call {
         self.uplink.phone_started(self.now);
         self.record(TimelineKind::PhoneConnected);
         self.open_speech_segment();
+        self.expect_first_word();
         if matches!(self.agent, AgentState::Failed) {
             self.finish(EndCause::AgentFailed);
         }

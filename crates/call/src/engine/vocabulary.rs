@@ -17,6 +17,8 @@ pub struct CallConfig {
     pub phone_idle_ms: u64,
     /// How long an agent may take to send its metadata after the socket opened.
     pub agent_metadata_ms: u64,
+    /// How long an agent may stay silent once it and the caller can hear each other.
+    pub agent_first_word_ms: u64,
     /// Longest duration of a call.
     pub max_call_ms: u64,
     /// Connection attempts to the agent, the first included.
@@ -33,6 +35,7 @@ impl Default for CallConfig {
             phone_connect_ms: 20_000,
             phone_idle_ms: 60_000,
             agent_metadata_ms: 8_000,
+            agent_first_word_ms: 20_000,
             max_call_ms: 30 * 60_000,
             agent_attempts: 3,
             tool_timeout_ms: 8_000,

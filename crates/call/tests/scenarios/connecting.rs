@@ -303,3 +303,49 @@ fn a_new_conversation_is_not_told_answers_of_the_one_before() {
     assert!(world.sent_to_agent("client_tool_result").is_empty());
     assert_eq!(world.count("task_started"), 0, "nobody asked the caller to count");
 }
+
+#[test]
+fn an_agent_that_never_says_a_word_is_replaced() {
+    let mut world = World::bridged();
+    world.caller_silent(19_900);
+    assert_eq!(world.connects.len(), 1);
+    world.caller_silent(200);
+    assert_eq!(world.connects.len(), 2, "twenty seconds of dead air are enough");
+    assert_eq!(world.agent_closes.len(), 1);
+    world.agent_opens();
+    world.metadata("ulaw_8000", "ulaw_8000");
+    world.agent_audio(1, 500, 1);
+    world.caller_silent(30_000);
+    assert_eq!(world.ended(), None);
+    assert_eq!(world.caller_heard_ms(), 500);
+}
+
+#[test]
+fn a_greeting_that_waited_for_the_phone_is_a_first_word() {
+    let mut world = World::new();
+    world.agent_opens();
+    world.metadata("ulaw_8000", "ulaw_8000");
+    world.agent_audio(1, 500, 1);
+    world.phone_starts();
+    world.caller_silent(25_000);
+    assert_eq!(world.connects.len(), 1);
+}
+
+#[test]
+fn a_line_that_breaks_during_the_greeting_is_reconnected_and_greets_again() {
+    let mut world = World::bridged();
+    world.agent_audio(7, 3_000, 7);
+    world.caller_silent(500);
+    world.interruption(7);
+    world.user_transcript("...");
+    world.input(Input::AgentClosed(AgentClose::NoFrame));
+    assert_eq!(world.connects.len(), 2, "nothing clinical was said yet");
+    world.agent_opens();
+    world.metadata("ulaw_8000", "ulaw_8000");
+    let before = world.caller_heard_ms();
+    world.agent_audio(1, 400, 1);
+    world.caller_silent(1_000);
+    assert_eq!(world.caller_heard_ms() - before, 400, "ids of the old conversation do not make the new one stale");
+    world.input(Input::PhoneClosed);
+    assert_eq!(world.done[0].agents, ["elevenlabs"]);
+}

@@ -141,6 +141,7 @@ fn stop_before_the_last_mark_is_no_problem() {
 #[test]
 fn a_crashed_agent_leaves_no_half_sentence_playing() {
     let mut world = World::bridged();
+    world.user_transcript("My legs are swollen.");
     world.agent_audio(1, 3_000, 1);
     world.caller_silent(300);
     world.agent_closes_with(1011);

@@ -123,6 +123,7 @@ fn a_new_task_closes_the_one_before() {
 #[test]
 fn a_task_that_nobody_ends_is_closed_in_time_and_at_hang_up() {
     let mut world = World::bridged();
+    world.agent_audio(1, 100, 1);
     request(&mut world, "a", "start_task", json!({"task": "counting"}));
     answer_all(&mut world);
     world.caller_silent(121_000);
