@@ -110,7 +110,11 @@ async fn bridge() {
             Some("measured") => {
                 let cpu = cpu_seconds() - cpu_before;
                 let span = line["seconds"].as_f64().unwrap();
-                println!("server CPU: {:.1} % of one core, {:.2} ms per call-second", cpu / span * 100.0, cpu * 1e3 / span / f64::from(calls));
+                println!(
+                    "server CPU: {:.1} % of one core, {:.2} ms per call-second",
+                    cpu / span * 100.0,
+                    cpu * 1e3 / span / f64::from(calls)
+                );
             }
             _ => result = line,
         }
@@ -128,7 +132,9 @@ async fn bridge() {
         let cell = |key: &str| row[key].to_string();
         println!("{name:<28}{:>10}{:>10}{:>10}{:>12}", cell("p50"), cell("p99"), cell("max"), cell("lost"));
     }
-    for (name, with, without) in [("added, phone to agent", "up", "direct_up"), ("added, agent to phone", "down", "direct_down")] {
+    for (name, with, without) in
+        [("added, phone to agent", "up", "direct_up"), ("added, agent to phone", "down", "direct_down")]
+    {
         let added = |q: &str| result[with][q].as_i64().unwrap_or(0) - result[without][q].as_i64().unwrap_or(0);
         println!("{name:<28}{:>10}{:>10}", added("p50"), added("p99"));
     }
@@ -313,7 +319,9 @@ async fn talk(
     peers: Arc<Peers>,
     media: impl Fn(&[u8], u32) -> String + Send + 'static,
 ) {
-    let config = tokio_tungstenite::tungstenite::protocol::WebSocketConfig::default().read_buffer_size(4_096).write_buffer_size(0);
+    let config = tokio_tungstenite::tungstenite::protocol::WebSocketConfig::default()
+        .read_buffer_size(4_096)
+        .write_buffer_size(0);
     let (socket, _) = tokio_tungstenite::connect_async_with_config(request, Some(config), true).await.unwrap();
     let (mut sink, mut stream) = socket.split();
     if let Some(first) = first {
