@@ -33,8 +33,11 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
             log_by_environment("warn")?;
             simulate::run(command).await
         }
-        Command::Patient(command) => patient::run(&open_store(file).await?, command).await,
-        Command::Call(command) => call::run(&open_store(file).await?, command).await,
+        Command::Patient(command) => {
+            let store = open_store(file, command.only_reads()).await?;
+            patient::run(&store, command).await
+        }
+        Command::Call(command) => call::run(&open_store(file, true).await?, command).await,
         Command::Keys(command) => keys::run(&command),
         Command::Config(command) => config::run(file, &command),
     }
@@ -49,11 +52,18 @@ fn log_by_environment(default_filter: &str) -> anyhow::Result<()> {
 }
 
 /// Opens the store for administration.
-async fn open_store(file: Option<&Path>) -> anyhow::Result<Store> {
+async fn open_store(file: Option<&Path>, only_reads: bool) -> anyhow::Result<Store> {
     let config = Config::load(file, &Overrides::default());
     config.require_valid()?;
     config.init_logging("warn")?;
     let key = config.master_key()?;
+    if only_reads
+        && let Some(path) = database_file(&config.store().database_url)
+        && !path.exists()
+    {
+        // A mistyped address would otherwise look like an empty clinic.
+        eprintln!("note: there is no database at {} yet; a new one is made", path.display());
+    }
     Store::open(config.store(), key).await.context("cannot open the store")
 }
 

@@ -138,7 +138,7 @@ async fn bridge() {
         let added = |q: &str| result[with][q].as_i64().unwrap_or(0) - result[without][q].as_i64().unwrap_or(0);
         println!("{name:<28}{:>10}{:>10}", added("p50"), added("p99"));
     }
-    let cut = server.shutdown(Duration::from_secs(30)).await;
+    let cut = server.shutdown(Duration::from_secs(30), std::future::pending()).await;
     assert_eq!(cut, 0, "every call ended by itself");
 }
 

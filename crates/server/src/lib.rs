@@ -39,6 +39,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use call::ticket::TicketKey;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -162,14 +163,19 @@ impl Server {
         self.app.registry.live()
     }
 
-    /// Stops: no new calls, live ones may go on for `grace`, then they are ended; records are completed.
+    /// Stops: no new calls, live ones may go on for `grace` or until `cut_now`, then they are ended; records are
+    /// completed.
     ///
     /// Returns the number of calls that had to be cut.
-    pub async fn shutdown(self, grace: Duration) -> usize {
+    pub async fn shutdown(self, grace: Duration, cut_now: impl Future<Output = ()>) -> usize {
         self.app.draining.store(true, Ordering::Relaxed);
         self.app.calls.close();
         let had_calls = self.app.registry.live() > 0;
-        let _ = tokio::time::timeout(grace, self.app.calls.wait()).await;
+        tokio::select! {
+            () = self.app.calls.wait() => {}
+            () = tokio::time::sleep(grace) => {}
+            () = cut_now => {}
+        }
         let cut = self.app.registry.live();
         if cut > 0 {
             tracing::warn!(cut, "ending calls that did not end in time");

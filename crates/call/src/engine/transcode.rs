@@ -5,6 +5,9 @@ use crate::agent::AudioFormat;
 use voice::g711;
 use voice::resample::Resampler;
 
+/// Sample rate of a telephone.
+const TELEPHONE_HZ: u32 = 8_000;
+
 /// One direction of audio between the telephone's format and the agent's, with its state across chunks.
 #[derive(Debug)]
 pub(super) struct Transcode {
@@ -23,20 +26,35 @@ impl Transcode {
 
     /// From telephone audio to what the agent hears.
     pub(super) fn to_agent(format: AudioFormat) -> Option<Self> {
+        Self::between(format, |agent, phone| (phone, agent))
+    }
+
+    /// From what the agent says to telephone audio.
+    pub(super) fn from_agent(format: AudioFormat) -> Option<Self> {
+        Self::between(format, |agent, phone| (agent, phone))
+    }
+
+    fn between(format: AudioFormat, direction: impl Fn(u32, u32) -> (u32, u32)) -> Option<Self> {
         let resampler = match format {
-            AudioFormat::Pcm16 { rate } if rate != 8_000 => Some(Resampler::new(8_000, rate).ok()?),
+            AudioFormat::Pcm16 { rate } if rate != TELEPHONE_HZ => {
+                let (from, to) = direction(rate, TELEPHONE_HZ);
+                Some(Resampler::new(from, to).ok()?)
+            }
             _ => None,
         };
         Some(Self { format, resampler, ..Self::none() })
     }
 
-    /// From what the agent says to telephone audio.
-    pub(super) fn from_agent(format: AudioFormat) -> Option<Self> {
-        let resampler = match format {
-            AudioFormat::Pcm16 { rate } if rate != 8_000 => Some(Resampler::new(rate, 8_000).ok()?),
-            _ => None,
-        };
-        Some(Self { format, resampler, ..Self::none() })
+    /// What `self.samples` are at the rate of the other side.
+    fn resample(&mut self) -> &[i16] {
+        match &mut self.resampler {
+            Some(resampler) => {
+                self.resampled.clear();
+                resampler.process(&self.samples, &mut self.resampled);
+                &self.resampled
+            }
+            None => &self.samples,
+        }
     }
 
     /// Mu-law in, the agent's bytes out.
@@ -47,15 +65,7 @@ impl Transcode {
         }
         self.samples.clear();
         self.samples.extend(ulaw.iter().map(|byte| g711::ulaw_decode(*byte)));
-        let samples = match &mut self.resampler {
-            Some(resampler) => {
-                self.resampled.clear();
-                resampler.process(&self.samples, &mut self.resampled);
-                &self.resampled
-            }
-            None => &self.samples,
-        };
-        out.extend(samples.iter().flat_map(|sample| sample.to_le_bytes()));
+        out.extend(self.resample().iter().flat_map(|sample| sample.to_le_bytes()));
     }
 
     /// The agent's bytes in, mu-law out.
@@ -79,15 +89,7 @@ impl Transcode {
             [low, high] => i16::from_le_bytes([*low, *high]),
             _ => 0,
         }));
-        let samples = match &mut self.resampler {
-            Some(resampler) => {
-                self.resampled.clear();
-                resampler.process(&self.samples, &mut self.resampled);
-                &self.resampled
-            }
-            None => &self.samples,
-        };
-        samples.iter().map(|sample| g711::ulaw_encode(*sample)).collect()
+        self.resample().iter().map(|sample| g711::ulaw_encode(*sample)).collect()
     }
 
     /// A reply begins: half a sample left over from the one before must not shift all of its samples into noise.

@@ -50,6 +50,13 @@ pub(crate) enum Command {
     },
 }
 
+impl Command {
+    /// True when nothing is written, so that there should be something to read.
+    pub(super) fn only_reads(&self) -> bool {
+        matches!(self, Self::List { .. } | Self::Show { .. })
+    }
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct AddArgs {
     /// The clinic's own number for the patient

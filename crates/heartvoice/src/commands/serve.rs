@@ -56,11 +56,7 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> anyhow::Result<()> {
     let server = Server::start(config.server(), store).await?;
     stop.next().await;
     tracing::info!(live_calls = server.live_calls(), "stopping; a second signal cuts running calls");
-    let drained = server.shutdown(Duration::from_secs(args.grace));
-    let cut = tokio::select! {
-        cut = drained => cut,
-        () = stop.next() => anyhow::bail!("cut by a second signal; running calls will be marked as interrupted"),
-    };
+    let cut = server.shutdown(Duration::from_secs(args.grace), stop.next()).await;
     anyhow::ensure!(cut == 0, "{cut} calls had to be cut");
     tracing::info!("stopped");
     Ok(())

@@ -140,7 +140,7 @@ async fn a_shutdown_finishes_the_records_of_live_calls() {
         phone.listen_ms(20).await;
     }
     let House { server, store, .. } = house;
-    assert_eq!(server.shutdown(Duration::from_millis(100)).await, 1);
+    assert_eq!(server.shutdown(Duration::from_millis(100), std::future::pending()).await, 1);
     drop(store);
 }
 
@@ -151,7 +151,7 @@ async fn a_caller_cut_off_by_a_shutdown_hears_an_apology() {
     let mut phone = house.phone(CALL, &ticket).await;
     phone.listen_ms(300).await;
     let House { server, base, http, .. } = house;
-    let stopping = tokio::spawn(server.shutdown(Duration::from_millis(100)));
+    let stopping = tokio::spawn(server.shutdown(Duration::from_millis(100), std::future::pending()));
     assert_eq!(phone.listen_ms(3_000).await, Some(1000));
     // As long as a request from Twilio takes.
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -161,4 +161,20 @@ async fn a_caller_cut_off_by_a_shutdown_hears_an_apology() {
     let answer = http.post(&url).header("X-Twilio-Signature", signed).form(&form).send().await.unwrap();
     assert!(answer.text().await.unwrap().contains("<Say"));
     assert_eq!(stopping.await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_second_wish_to_stop_ends_live_calls_at_once_and_keeps_their_records() {
+    let house = House::open(SimConfig::default()).await;
+    let ticket = house.announce(CALL).await;
+    let mut phone = house.phone(CALL, &ticket).await;
+    for n in 0..20 {
+        phone.frame(&frame(n)).await;
+        phone.listen_ms(20).await;
+    }
+    let began = std::time::Instant::now();
+    let House { server, .. } = house;
+    let second_wish = tokio::time::sleep(Duration::from_millis(200));
+    assert_eq!(server.shutdown(Duration::from_secs(600), second_wish).await, 1);
+    assert!(began.elapsed() < Duration::from_secs(20), "not the ten minutes it could have taken");
 }

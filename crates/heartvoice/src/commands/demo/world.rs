@@ -134,7 +134,7 @@ impl World {
 
     /// Ends everything; a temporary folder is removed.
     pub(super) async fn stop(self, grace: Duration) {
-        self.server.shutdown(grace).await;
+        self.server.shutdown(grace, std::future::pending()).await;
         self.agent.shutdown().await;
         self.twilio.shutdown().await;
         drop(self.data);
