@@ -5,6 +5,7 @@ const says = { healthy: "Everything is in order.", degraded: "Calls are limited:
 
 function show(id, text, kind) {
   const place = document.getElementById(id);
+  if (!place) return;
   place.textContent = text;
   place.className = kind || "";
 }

@@ -131,6 +131,10 @@ async fn health_says_what_is_true() {
     assert_eq!(body["services"]["voiceAnalysis"], "ready");
     assert_eq!(body["services"]["twilio"], "unreachable", "nothing listens where the tests say Twilio is");
     assert_eq!(body["status"], "degraded");
+    let page = house.http.get(&house.base).send().await.unwrap().text().await.unwrap();
+    for service in body["services"].as_object().unwrap().keys() {
+        assert!(page.contains(&format!("id=\"{service}\"")), "the page at / shows {service}");
+    }
     assert_eq!(house.http.get(format!("{}/ready", house.base)).send().await.unwrap().status(), 200);
 }
 
