@@ -63,6 +63,8 @@ struct Turn {
     heard_bytes: u64,
     /// No more audio will come: the agent said so, or a newer reply began.
     complete: bool,
+    /// When the last mark that came back was echoed.
+    heard_at: Tick,
 }
 
 #[derive(Debug)]
@@ -213,6 +215,7 @@ impl Playout {
                 sent_bytes: 0,
                 heard_bytes: 0,
                 complete: false,
+                heard_at: now,
             });
         }
         let starved = continues && self.flowing && self.queue.is_empty() && now > self.play_end;
@@ -305,6 +308,7 @@ impl Playout {
             if !mark.cancelled {
                 if let Some(turn) = self.turns.iter_mut().find(|turn| turn.number == mark.turn) {
                     turn.heard_bytes = turn.heard_bytes.max(mark.turn_bytes);
+                    turn.heard_at = now;
                 }
                 heard = Some(mark.total_bytes);
             }
@@ -356,13 +360,15 @@ impl Playout {
         cut
     }
 
-    /// Replies that were played to their end.
-    pub(crate) fn take_played(&mut self) -> Vec<Played> {
+    /// Replies that were played to their end: the agent said that it is the end, or a newer reply began, or nothing
+    /// more came for longer than a reply starves.
+    pub(crate) fn take_played(&mut self, now: Tick) -> Vec<Played> {
         let mut played = Vec::new();
         while let Some(turn) = self.turns.front() {
             let waiting = self.queue.iter().any(|(number, _)| *number == turn.number)
                 || self.marks.iter().any(|mark| mark.turn == turn.number && !mark.cancelled);
-            if !turn.complete || waiting {
+            let silent = turn.heard_bytes > 0 && now.ms_since(turn.heard_at) > STARVED_MAX_MS;
+            if waiting || !(turn.complete || silent) {
                 break;
             }
             played.push(Played {

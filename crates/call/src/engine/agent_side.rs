@@ -472,7 +472,7 @@ impl Call {
             let milliseconds = self.uplink.dropped_ms();
             self.record(TimelineKind::AudioDropped { direction: "to_agent".into(), milliseconds });
         }
-        for played in self.playout.take_played() {
+        for played in self.playout.take_played(self.now) {
             self.record_played(played);
         }
     }

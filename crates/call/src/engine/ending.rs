@@ -82,7 +82,7 @@ impl Call {
             return;
         }
         self.ending.over = true;
-        for played in self.playout.take_played() {
+        for played in self.playout.take_played(self.now) {
             self.record_played(played);
         }
         // What is left was cut off; `interrupt` knows how much of it was heard.

@@ -148,3 +148,16 @@ fn a_phone_that_never_echoes_marks_still_hears_everything() {
     world.caller_silent(4_000);
     assert_eq!(world.caller_heard_ms(), 3_000);
 }
+
+#[test]
+fn a_reply_is_known_to_be_over_two_seconds_after_its_last_mark() {
+    let mut world = World::bridged();
+    world.agent_audio(1, 500, 3);
+    world.caller_silent(2_300);
+    assert!(world.played().is_empty(), "more of it may come");
+    world.caller_silent(400);
+    assert_eq!(world.played(), [(1, 500, 500, false)]);
+    world.agent_audio(1, 300, 3);
+    world.caller_silent(3_000);
+    assert_eq!(world.played()[1], (2, 300, 300, false), "what comes later counts as a turn of its own");
+}
