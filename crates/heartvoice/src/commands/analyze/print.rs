@@ -98,11 +98,26 @@ fn table(file: &str, report: &Report) -> anyhow::Result<()> {
     for reason in &report.quality.reasons {
         output::line(&format!("  {reason}"))?;
     }
-    let rows = report.measures.entries().into_iter().map(|(name, value)| {
-        let remark = report.validity.get(name).cloned().unwrap_or_default();
-        [name.to_owned(), output::number(value, decimals(name)), remark]
-    });
-    output::table(["measure", "value", "remark"], rows.collect())
+    let entries = report.measures.entries();
+    let rows: Vec<_> = entries
+        .iter()
+        .filter(|(_, value)| value.is_some())
+        .map(|(name, value)| {
+            let remark = report.validity.get(*name).cloned().unwrap_or_default();
+            [(*name).to_owned(), output::number(*value, decimals(name)), remark]
+        })
+        .collect();
+    if !rows.is_empty() {
+        output::table(["measure", "value", "remark"], rows)?;
+    }
+    let missing: Vec<&str> = entries.iter().filter(|(_, value)| value.is_none()).map(|(name, _)| *name).collect();
+    if missing.len() == entries.len() {
+        output::line("nothing was measured")
+    } else if missing.is_empty() {
+        Ok(())
+    } else {
+        output::line(&format!("not measured: {}", missing.join(", ")))
+    }
 }
 
 /// Decimals that mean something for a measure.
