@@ -76,6 +76,8 @@ impl CallOutcome {
 pub enum EndCause {
     /// Twilio's `stop` message: the caller hung up or the call was redirected.
     StreamStopped,
+    /// Twilio could not bring the media stream about.
+    StreamFailed,
     /// The media socket closed without `stop`.
     StreamClosed,
     /// A status callback said that the call is over.

@@ -5,7 +5,7 @@ use crate::media::PhoneSocket;
 use crate::metrics;
 use call::ticket::{TicketBook, TicketError};
 use call::twilio::CallSid;
-use clinic::{CallId, CallOutcome};
+use clinic::CallId;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
@@ -13,8 +13,10 @@ use tokio::sync::{mpsc, oneshot};
 /// A signal from outside to a live call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Command {
-    /// The stream stopped or failed, says Twilio's stream callback.
+    /// The stream stopped, says Twilio's stream callback.
     StreamStopped,
+    /// The stream failed, says Twilio's stream callback.
+    StreamFailed,
     /// The call is over, says Twilio's call callback.
     CallEnded,
     /// We want it to end.
@@ -32,7 +34,8 @@ struct LiveCall {
 #[derive(Debug)]
 struct State {
     live: HashMap<CallSid, LiveCall>,
-    recent: VecDeque<(CallSid, CallOutcome)>,
+    /// Calls that ended, and whether the agent had said goodbye.
+    recent: VecDeque<(CallSid, bool)>,
     tickets: TicketBook,
 }
 
@@ -147,10 +150,10 @@ impl Registry {
         }
     }
 
-    /// Notes how a call ended up, for Twilio's question what to do next.
-    pub(crate) fn ended(&self, sid: &CallSid, outcome: CallOutcome) {
+    /// Notes that a call ended, and whether its conversation did too, for Twilio's question what to do next.
+    pub(crate) fn ended(&self, sid: &CallSid, said_goodbye: bool) {
         let mut state = self.state();
-        state.recent.push_back((sid.clone(), outcome));
+        state.recent.push_back((sid.clone(), said_goodbye));
         if state.recent.len() > limits::RECENT_CALLS {
             state.recent.pop_front();
         }
@@ -163,8 +166,8 @@ impl Registry {
         metrics::calls_active(state.live.len());
     }
 
-    /// How a call ended up; `None` while it is live or when nobody remembers it.
-    pub(crate) fn outcome(&self, sid: &CallSid) -> Option<CallOutcome> {
-        self.state().recent.iter().rev().find(|(known, _)| known == sid).map(|(_, outcome)| *outcome)
+    /// Whether the agent had said goodbye when the call ended; `None` while it is live or when nobody remembers it.
+    pub(crate) fn said_goodbye(&self, sid: &CallSid) -> Option<bool> {
+        self.state().recent.iter().rev().find(|(known, _)| known == sid).map(|(_, said_goodbye)| *said_goodbye)
     }
 }

@@ -21,7 +21,7 @@ use call::engine::{Alert, AnalysisStep, Capture, Summary};
 use call::twilio::CallSid;
 use call::{Call, Input, Output, Tick};
 use clinic::tools::ToolOutcome;
-use clinic::{CallOutcome, Direction, Segment};
+use clinic::{CallOutcome, Direction, EndCause, Segment};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ pub(crate) async fn run(app: Arc<App>, new: NewSession) {
         Ok(outcome) => outcome,
         Err(_) => {
             tracing::error!(call_id = %id, "the call's task panicked");
-            app.registry.ended(&sid, CallOutcome::Failed);
+            app.registry.ended(&sid, false);
             app.analysis.forget(&id);
             let recording = crate::tasks::spawn(close_recording(app.recorder.clone(), id.clone(), Vec::new()));
             let _ = tokio::time::timeout(limits::RECORDING_WAIT, recording).await;
@@ -215,6 +215,7 @@ impl Session {
             }
             Wake::Attached(None) => {}
             Wake::Command(Command::StreamStopped) => self.engine.handle(now, Input::StreamStopped),
+            Wake::Command(Command::StreamFailed) => self.engine.handle(now, Input::StreamFailed),
             Wake::Command(Command::CallEnded) => self.engine.handle(now, Input::CallEnded),
             Wake::Command(Command::HangUp) => self.engine.handle(now, Input::HangUp),
             Wake::Tool(id, outcome) => self.engine.handle(now, Input::ToolDone { id: &id, outcome }),
@@ -337,7 +338,7 @@ impl Session {
     async fn finish(mut self) -> CallOutcome {
         let Some(summary) = self.summary.take() else { return CallOutcome::Failed };
         // Before the socket closes, because Twilio asks at once what to do next.
-        self.app.registry.ended(&self.sid, summary.outcome);
+        self.app.registry.ended(&self.sid, summary.cause == EndCause::AgentFinished);
         if let Some(link) = self.phone.take() {
             crate::tasks::spawn(link.close(1000, ""));
         }

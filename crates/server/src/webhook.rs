@@ -233,14 +233,15 @@ pub(crate) async fn after_stream(State(app): State<Arc<App>>, uri: Uri, headers:
         Ok(request) => request,
         Err(refusal) => return refusal.respond("after_stream"),
     };
-    // The stream never came up, for example because the handshake failed: the call is still waiting for it.
-    let outcome = app.registry.outcome(&request.call_sid);
-    if outcome.is_none() {
+    let said_goodbye = app.registry.said_goodbye(&request.call_sid);
+    if said_goodbye.is_none() {
+        // Twilio has gone on while we still wait for the stream, or take a broken one for alive.
         app.registry.command(&request.call_sid, Command::StreamStopped);
     }
     metrics::webhook("after_stream", "accepted");
-    twiml_response(&match outcome {
-        Some(CallOutcome::Completed | CallOutcome::HandedOver | CallOutcome::Voicemail) => Twiml::new().hangup(),
+    // Whoever asks has a caller on the line. Unless the agent has said goodbye, the line broke in mid-conversation.
+    twiml_response(&match said_goodbye {
+        Some(true) => Twiml::new().hangup(),
         _ => Twiml::new().say(Say::new(words::TECHNICAL_APOLOGY)).hangup(),
     })
 }
@@ -276,7 +277,7 @@ pub(crate) async fn stream_status(State(app): State<Arc<App>>, uri: Uri, headers
                 StreamEvent::Error => {
                     tracing::warn!("twilio reports a stream error");
                     metrics::media_socket("stream_error");
-                    app.registry.command(&status.call_sid, Command::StreamStopped);
+                    app.registry.command(&status.call_sid, Command::StreamFailed);
                 }
                 _ => {}
             }

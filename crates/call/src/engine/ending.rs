@@ -121,9 +121,9 @@ impl Call {
     fn outcome(&self, cause: EndCause) -> CallOutcome {
         match cause {
             EndCause::NeverConnected => CallOutcome::NoAnswer,
-            EndCause::AgentFailed | EndCause::StreamIdle => CallOutcome::Failed,
+            EndCause::AgentFailed | EndCause::StreamIdle | EndCause::StreamFailed => CallOutcome::Failed,
             EndCause::HungUpByUs => CallOutcome::Interrupted,
-            // Twilio could not bring the stream about, while the caller waited.
+            // The caller was there, and the stream was not.
             EndCause::StreamStopped if self.stream.is_none() => CallOutcome::Failed,
             _ if self.stream.is_none() => CallOutcome::NoAnswer,
             _ if self.agent_joined() => CallOutcome::Completed,

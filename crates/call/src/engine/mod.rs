@@ -119,6 +119,7 @@ impl Call {
             Input::PhoneBinary => self.problem("phone", "binary_message"),
             Input::PhoneClosed => self.finish(EndCause::StreamClosed),
             Input::StreamStopped => self.finish(EndCause::StreamStopped),
+            Input::StreamFailed => self.stream_failed(),
             Input::CallEnded => self.finish(EndCause::CallStatus),
             Input::AgentOpen => self.agent_open(),
             Input::AgentText(text) => self.agent_text(text),

@@ -53,6 +53,16 @@ impl Call {
         }
     }
 
+    /// A stream that never came ends the call. For one that is there its socket speaks: an error of Twilio's may be
+    /// about a single message, and must not hang up on a patient.
+    pub(super) fn stream_failed(&mut self) {
+        if self.stream.is_none() {
+            self.finish(EndCause::StreamFailed);
+        } else {
+            self.problem("phone", "stream_error");
+        }
+    }
+
     fn phone_start(&mut self, start: Start) {
         if self.stream.is_some() {
             return self.problem("phone", "start_twice");

@@ -53,8 +53,10 @@ pub enum Input<'a> {
     PhoneBinary,
     /// The media stream's socket is gone.
     PhoneClosed,
-    /// A stream status callback said that the stream stopped or failed.
+    /// A stream status callback said that the stream stopped.
     StreamStopped,
+    /// A stream status callback reported an error.
+    StreamFailed,
     /// A call status callback said that the call is over.
     CallEnded,
     /// The agent's socket is open.

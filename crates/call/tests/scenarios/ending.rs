@@ -280,3 +280,16 @@ fn what_the_caller_says_over_the_goodbye_is_not_counted_as_lost() {
     assert_eq!(world.done[0].to_agent_dropped_ms, 0, "there was no agent left to hear it");
     assert_eq!(world.count("audio_dropped"), 0);
 }
+
+#[test]
+fn a_stream_error_ends_a_call_only_if_its_stream_never_came() {
+    let mut world = World::new();
+    world.input(Input::StreamFailed);
+    assert_eq!(world.ended(), Some(EndCause::StreamFailed));
+    assert_eq!(world.done[0].outcome, CallOutcome::Failed);
+    let mut world = World::bridged();
+    world.input(Input::StreamFailed);
+    world.caller_silent(1_000);
+    assert_eq!(world.ended(), None, "the socket is there, and it speaks");
+    assert_eq!(world.count("peer_problem"), 1);
+}

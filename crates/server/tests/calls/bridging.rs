@@ -178,3 +178,16 @@ async fn a_second_wish_to_stop_ends_live_calls_at_once_and_keeps_their_records()
     assert_eq!(server.shutdown(Duration::from_secs(600), second_wish).await, 1);
     assert!(began.elapsed() < Duration::from_secs(20), "not the ten minutes it could have taken");
 }
+
+#[tokio::test]
+async fn a_caller_whose_line_broke_in_mid_conversation_hears_an_apology() {
+    let house = House::open(SimConfig::default()).await;
+    let ticket = house.announce(CALL).await;
+    let mut phone = house.phone(CALL, &ticket).await;
+    phone.frame(&frame(1)).await;
+    phone.listen_ms(500).await;
+    drop(phone);
+    house.finished(CALL).await;
+    let next = house.post("/twilio/voice/after-agent", &House::call_form(CALL, crate::house::NUMBER)).await;
+    assert!(next.body.contains("<Say"), "{}", next.body);
+}
