@@ -33,6 +33,9 @@ const STARVED_MAX_MS: u64 = 2_000;
 /// Speech without starvation after which the adaptive buffer shrinks by a quarter.
 const SHRINK_AFTER_MS: u64 = 10_000;
 
+/// Longest time after the end of playing that an echo is waited for before the phone counts as silent.
+const ECHO_MAX_MS: u64 = 1_500;
+
 const BYTES_PER_MS: u64 = 8;
 
 /// What to do towards the phone.
@@ -73,8 +76,8 @@ struct Mark {
     turn: u32,
     /// Bytes of the turn before the mark.
     turn_bytes: u64,
-    /// Bytes of the whole call before the mark.
-    total_bytes: u64,
+    /// When the audio before the mark was to have been played, by the clock.
+    due: Tick,
     cancelled: bool,
 }
 
@@ -96,9 +99,11 @@ pub(crate) struct Playout {
     queued_bytes: usize,
     marks: VecDeque<Mark>,
     marks_sent: u64,
-    sent_bytes: u64,
-    /// When Twilio's queue runs empty, as far as we can tell.
+    /// When Twilio's queue runs empty if it plays each message as soon as it has it. Sending follows this clock and
+    /// never the echoes: they are late by the way there and back, and a lead that is measured by them runs dry.
     play_end: Tick,
+    /// How late the last echo came by that clock.
+    echo_lag_us: u64,
     /// True while a reply flows; false while the buffer fills before it starts.
     flowing: bool,
     /// When the reply that is being held back has to start at the latest.
@@ -124,8 +129,8 @@ impl Playout {
             queued_bytes: 0,
             marks: VecDeque::new(),
             marks_sent: 0,
-            sent_bytes: 0,
             play_end: Tick::ZERO,
+            echo_lag_us: 0,
             flowing: false,
             start_by: None,
             depth_ms: DEPTH_MIN_MS,
@@ -166,7 +171,8 @@ impl Playout {
 
     /// True while the phone plays something, or will.
     pub(crate) fn is_speaking(&self, now: Tick) -> bool {
-        !self.queue.is_empty() || now < self.play_end
+        let unheard = self.marks.iter().any(|mark| !mark.cancelled) && now < self.play_end.plus_ms(ECHO_MAX_MS);
+        !self.queue.is_empty() || now < self.play_end || unheard
     }
 
     /// When the phone will have played all there is; `None` while audio still waits to be sent.
@@ -276,7 +282,6 @@ impl Playout {
             let play_at = self.play_end.max(now);
             let length = ulaw.len() as u64;
             self.play_end = play_at.plus_us(length * 1_000 / BYTES_PER_MS);
-            self.sent_bytes += length;
             self.note_smooth(length / BYTES_PER_MS);
             send(Send::Media { ulaw, play_at });
             if let Some(name) = self.mark(number, length) {
@@ -303,18 +308,14 @@ impl Playout {
     pub(crate) fn mark_echoed(&mut self, now: Tick, name: &str) -> bool {
         let Some(index) = self.marks.iter().position(|mark| mark.name == name) else { return false };
         // Echoes come in order, so an echo also stands for the marks before it.
-        let mut heard = None;
         for mark in self.marks.drain(..=index) {
             if !mark.cancelled {
                 if let Some(turn) = self.turns.iter_mut().find(|turn| turn.number == mark.turn) {
                     turn.heard_bytes = turn.heard_bytes.max(mark.turn_bytes);
                     turn.heard_at = now;
                 }
-                heard = Some(mark.total_bytes);
+                self.echo_lag_us = now.us_since(mark.due).min(ECHO_MAX_MS * 1_000);
             }
-        }
-        if let Some(total) = heard {
-            self.play_end = now.plus_us(self.sent_bytes.saturating_sub(total) * 1_000 / BYTES_PER_MS);
         }
         true
     }
@@ -332,7 +333,8 @@ impl Playout {
             }
             None => self.stale_through = self.newest_event,
         }
-        let unheard_bytes = self.play_end.us_since(now) * BYTES_PER_MS / 1_000;
+        // What plays now was sent a little ago: the last echo tells how much, and errs towards less heard.
+        let unheard_bytes = self.play_end.plus_us(self.echo_lag_us).us_since(now) * BYTES_PER_MS / 1_000;
         self.queue.clear();
         self.queued_bytes = 0;
         self.flowing = false;
@@ -424,7 +426,7 @@ impl Playout {
             name: name.clone(),
             turn: number,
             turn_bytes: turn.sent_bytes,
-            total_bytes: self.sent_bytes,
+            due: self.play_end,
             cancelled: false,
         });
         Some(name)

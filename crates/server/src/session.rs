@@ -300,7 +300,7 @@ impl Session {
             Output::ClosePhone => self.phone_closing = true,
             Output::Alert(Alert::AgentConfiguration { service, reason }) => {
                 tracing::error!(call_id = %self.handle.id, service, reason,
-                    "the agent refuses us: check its identifier, key, permitted overrides and variables");
+                    "no call can use the agent until this is mended: check its identifier, key, audio formats, overrides and variables");
             }
             Output::Done(summary) => self.summary = Some(summary),
             Output::Timeout(_) => {}

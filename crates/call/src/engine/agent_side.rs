@@ -56,6 +56,7 @@ impl Call {
         // A new conversation has asked for nothing yet, and an answer it did not ask for may end it.
         self.tools = Tools::default();
         self.agent_spoke = false;
+        self.decoding = None;
         self.first_word_by = None;
         self.playout.new_conversation();
         self.outputs.push_back(Output::ConnectAgent { attempt, not_before: self.now.plus_ms(wait_ms) });
@@ -223,7 +224,9 @@ impl Call {
             self.outputs.push_back(Output::Measure(Measure::AgentAudioDropped));
             return;
         }
-        if self.playout.newest_event() != Some(event_id) {
+        // Of what was decoded, not of what is played: the first pieces of a reply may be too short to yield a sample.
+        if self.decoding != Some(event_id) {
+            self.decoding = Some(event_id);
             self.from_agent.begin_reply();
         }
         let ulaw = self.from_agent.decode(bytes);

@@ -53,6 +53,8 @@ pub struct Call {
     keys: phone_side::Keys,
     ending: Ending,
     first_audio_sent: bool,
+    /// The reply whose audio was decoded last.
+    decoding: Option<i64>,
     /// The present conversation's agent has said something.
     agent_spoke: bool,
     /// When it has to have.
@@ -98,6 +100,7 @@ impl Call {
             tools: agent_side::Tools::default(),
             keys: phone_side::Keys::default(),
             first_audio_sent: false,
+            decoding: None,
             agent_spoke: false,
             first_word_by: None,
             problems: BTreeMap::new(),

@@ -124,3 +124,16 @@ fn half_a_sample_at_the_end_of_a_reply_does_not_turn_the_next_one_into_noise() {
     let expected = voice::g711::ulaw_encode(0x0100);
     assert!(world.caller_heard()[before..].iter().all(|byte| *byte == expected));
 }
+
+#[test]
+fn a_first_piece_too_short_for_a_sample_does_not_turn_the_reply_into_noise() {
+    for (rate, first) in [(8_000, 1), (16_000, 1), (16_000, 33), (48_000, 51), (22_050, 1)] {
+        let bytes = tone(rate, 1_000);
+        let mut world = bridged(&format!("pcm_{rate}"), "ulaw_8000");
+        world.agent_bytes(1, &bytes[..first]);
+        world.agent_bytes(1, &bytes[first..]);
+        world.run_ms(1_500);
+        let hz = frequency(&world.caller_heard()[800..7_200]);
+        assert!((435.0..445.0).contains(&hz), "{rate} Hz, first piece of {first} bytes: {hz} Hz");
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::world::World;
 use call::Input;
-use call::engine::Measure;
+use call::engine::{Capture, Measure};
 use serde_json::json;
 
 #[test]
@@ -160,4 +160,34 @@ fn a_reply_is_known_to_be_over_two_seconds_after_its_last_mark() {
     world.agent_audio(1, 300, 3);
     world.caller_silent(3_000);
     assert_eq!(world.played()[1], (2, 300, 300, false), "what comes later counts as a turn of its own");
+}
+
+#[test]
+fn late_echoes_do_not_make_the_agent_stutter() {
+    for echo_delay_ms in [0, 35, 250, 500, 1_000] {
+        let mut world = World::bridged();
+        world.echo_delay_ms = echo_delay_ms;
+        world.agent_audio(1, 4_000, 3);
+        world.caller_silent(6_000);
+        assert_eq!(world.caller_heard_ms(), 4_000);
+        for pair in world.heard.windows(2) {
+            assert_eq!(pair[1].0, pair[0].0.plus_us(pair[0].1.len() as u64 * 125), "echo after {echo_delay_ms} ms");
+        }
+    }
+}
+
+#[test]
+fn the_recording_has_the_agents_speech_without_holes_it_did_not_have() {
+    let mut world = World::bridged();
+    world.echo_delay_ms = 150;
+    world.agent_audio(1, 3_000, 3);
+    world.caller_silent(4_000);
+    let mut end = None;
+    for capture in &world.captures {
+        if let Capture::Agent { play_at, ulaw } = capture {
+            assert!(end.is_none_or(|end| end == *play_at));
+            end = Some(play_at.plus_us(ulaw.len() as u64 * 125));
+        }
+    }
+    assert!(end.is_some());
 }

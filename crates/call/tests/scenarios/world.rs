@@ -51,6 +51,8 @@ pub(crate) struct World {
     pub(crate) done: Vec<Summary>,
     /// What the caller heard: when it began to play, and the bytes that played.
     pub(crate) heard: Vec<(Tick, Vec<u8>)>,
+    /// How long after the audio before it was played a mark comes back.
+    pub(crate) echo_delay_ms: u64,
     /// When false, the phone never echoes a mark.
     pub(crate) echoes_marks: bool,
     deadline: Tick,
@@ -85,6 +87,7 @@ impl World {
             tool_calls: Vec::new(),
             done: Vec::new(),
             heard: Vec::new(),
+            echo_delay_ms: ECHO_DELAY_MS,
             echoes_marks: true,
             deadline: Tick::FAR,
             play_end: Tick::ZERO,
@@ -152,7 +155,7 @@ impl World {
             }
             "mark" => {
                 let name = sent.message["mark"]["name"].as_str().unwrap().to_owned();
-                let at = if self.play_end > self.now { self.play_end.plus_ms(ECHO_DELAY_MS) } else { self.now };
+                let at = if self.play_end > self.now { self.play_end.plus_ms(self.echo_delay_ms) } else { self.now };
                 self.pending_marks.push_back((at, name));
             }
             "clear" => {
