@@ -1,5 +1,6 @@
 //! Calls: begun once, finished once, and recovered when the process did not live to finish them.
 
+use crate::Frame;
 use crate::db::Db;
 use crate::error::Doing;
 use crate::ids::new_id;
@@ -41,6 +42,9 @@ const UNFINISHED: &str = "SELECT id FROM calls WHERE outcome = $1 ORDER BY id";
 const INTERRUPT: &str = "UPDATE calls SET outcome = $1, ended_at_us = started_at_us + COALESCE(\
      (SELECT MAX(at_us) FROM events WHERE events.call_id = calls.id), 0) WHERE id = $2 AND outcome = $3";
 const COUNTS: &str = "UPDATE calls SET agents = $1, turns = $2, interruptions = $3 WHERE id = $4 AND outcome = $5";
+// The recording usually goes on for longer than the last entry of the timeline.
+const EXTEND_END: &str = "UPDATE calls SET ended_at_us = started_at_us + $1 WHERE id = $2 AND outcome = $3 \
+     AND ended_at_us < started_at_us + $1 AND started_at_us + $1 <= $4";
 const CAP_END: &str = "UPDATE calls SET ended_at_us = $1 WHERE id = $2 AND ended_at_us > $1 AND started_at_us <= $1";
 
 /// A call that is about to begin.
@@ -187,6 +191,10 @@ impl Store {
         }
         tx.commit().await.doing(doing)?;
         for id in &ids {
+            if let Some(end_us) = self.recorded_until(id).await {
+                let update = sqlx::query(EXTEND_END).bind(end_us).bind(id.as_str()).bind(interrupted).bind(now_us);
+                update.execute(&db.writer).await.doing(doing)?;
+            }
             // That the call is known to be over matters more than these; they are left out rather than fail the start.
             let Ok(events) = self.call_events(id).await else { continue };
             let (agents, turns, interruptions) = summarise(&events);
@@ -195,6 +203,18 @@ impl Store {
             update.execute(&db.writer).await.doing(doing)?;
         }
         Ok(ids)
+    }
+
+    /// Microseconds from the announcement of a call to the last caller audio in its recording.
+    async fn recorded_until(&self, id: &CallId) -> Option<i64> {
+        let mut recording = self.open_recording(id).await.ok()?;
+        let mut until = None;
+        while let Ok(Some(frame)) = recording.next_frame() {
+            if let Frame::Patient { arrived_us, .. } = frame {
+                until = until.max(Some(arrived_us));
+            }
+        }
+        until.and_then(|us| i64::try_from(us).ok())
     }
 
     /// One call.

@@ -256,6 +256,23 @@ async fn calls_that_nobody_finished_are_interrupted_at_start_up() {
 }
 
 #[tokio::test]
+async fn an_interrupted_call_ended_with_its_last_recorded_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let handle = store.begin_call(call("CA1", None)).await.unwrap();
+    let mut recording = store.recording_writer(&handle).unwrap();
+    for n in 0..100 {
+        let frame = store::Frame::Patient { position_samples: n * 160, arrived_us: n * 20_000, ulaw: &[0xFF; 160] };
+        recording.append(&frame).unwrap();
+    }
+    recording.flush().unwrap();
+    drop((recording, store));
+    let store = open(dir.path()).await;
+    store.recover(STARTED + 60_000_000).await.unwrap();
+    assert_eq!(store.get_call(&handle.id).await.unwrap().ended_at_us, Some(STARTED + 99 * 20_000));
+}
+
+#[tokio::test]
 async fn another_key_is_named_as_the_problem() {
     let dir = tempfile::tempdir().unwrap();
     open(dir.path()).await.close().await;
