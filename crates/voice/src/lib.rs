@@ -18,6 +18,7 @@ pub mod quality;
 pub mod report;
 pub mod resample;
 pub mod sound;
+pub mod spectrum;
 mod stats;
 pub mod synth;
 pub mod units;
