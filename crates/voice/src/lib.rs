@@ -17,6 +17,7 @@ pub mod pulses;
 pub mod quality;
 pub mod report;
 pub mod resample;
+pub mod resampling;
 pub mod sound;
 pub mod spectrum;
 mod stats;
