@@ -1,6 +1,13 @@
-//! WAV files in memory: a tolerant reader of what recorders really write, and two small writers.
+//! WAV files: a tolerant reader of what recorders really write, and two small writers.
+//!
+//! [`Wav::parse`] reads a file that is in memory. For a file that is too large for that, [`WavScanner`] finds out from
+//! a few headers where its audio lies, and [`WavLayout`] decodes any part of it; neither of them touches the file
+//! itself, whoever holds it does.
 
-use crate::g711;
+mod layout;
+
+pub use layout::{WavLayout, WavScanner};
+
 use crate::units::SampleRate;
 
 const TAG_PCM: u16 = 0x0001;
@@ -8,10 +15,6 @@ const TAG_FLOAT: u16 = 0x0003;
 const TAG_ALAW: u16 = 0x0006;
 const TAG_ULAW: u16 = 0x0007;
 const TAG_EXTENSIBLE: u16 = 0xFFFE;
-
-/// Tail of every `SubFormat` GUID whose first two bytes are an ordinary format tag
-/// (Microsoft, multichannel WAVE format definition).
-const GUID_TAIL: [u8; 14] = [0x00, 0x00, 0x00, 0x00, 0x10, 0x00, 0x80, 0x00, 0x00, 0xAA, 0x00, 0x38, 0x9B, 0x71];
 
 /// Most samples per channel that are read: two hours at 8 kHz, one at 16 kHz, 480 MB of memory.
 pub const MAX_SAMPLES: usize = 60_000_000;
@@ -81,40 +84,16 @@ impl Wav {
     /// # Errors
     /// A [`WavError`] naming what is wrong; no input makes it panic.
     pub fn parse(bytes: &[u8]) -> Result<Self, WavError> {
-        if bytes.len() < 12 {
-            return Err(if bytes.starts_with(b"RIFF") {
-                WavError::Truncated("the RIFF header")
-            } else {
-                WavError::NotWav
-            });
+        let layout = WavLayout::find(bytes)?;
+        let count = usize::try_from(layout.samples()).unwrap_or(usize::MAX);
+        if count > MAX_SAMPLES {
+            return Err(WavError::TooLong { samples: count });
         }
-        if !bytes.starts_with(b"RIFF") || bytes.get(8..12) != Some(b"WAVE".as_slice()) {
-            return Err(WavError::NotWav);
-        }
-        let mut format = None;
-        let mut rest = bytes.get(12..).unwrap_or_default();
-        while let Some((id, claimed, body)) = next_chunk(rest) {
-            let size = usize::try_from(claimed).unwrap_or(usize::MAX);
-            let content = body.get(..size).unwrap_or(body);
-            match id {
-                b"fmt " => {
-                    if content.len() < size {
-                        return Err(WavError::Truncated("the format chunk"));
-                    }
-                    format = Some(Format::parse(content)?);
-                }
-                b"data" => return format.ok_or(WavError::NoFormat)?.decode(content),
-                _ => {}
-            }
-            // Chunks are padded to an even length.
-            let step = size.saturating_add(size & 1);
-            rest = body.get(step..).unwrap_or_default();
-        }
-        if rest.is_empty() || format.is_some() {
-            Err(if format.is_some() { WavError::NoData } else { WavError::NoFormat })
-        } else {
-            Err(WavError::Truncated("a chunk header"))
-        }
+        let mut samples = Vec::with_capacity(count);
+        let (from, to) = layout.bytes_of(0, layout.samples());
+        let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+        layout.decode(bytes.get(place(from)..place(to)).unwrap_or_default(), 0, &mut samples)?;
+        Ok(Self { sample_rate: layout.sample_rate(), channels: layout.channels(), samples })
     }
 }
 
@@ -165,130 +144,6 @@ fn header(tag: u16, bits: u16, rate: u32, data_len: usize) -> Vec<u8> {
     out.extend_from_slice(b"data");
     out.extend_from_slice(&data.to_le_bytes());
     out
-}
-
-fn next_chunk(rest: &[u8]) -> Option<(&[u8; 4], u32, &[u8])> {
-    let (id, after) = rest.split_first_chunk::<4>()?;
-    let (size, body) = after.split_first_chunk::<4>()?;
-    Some((id, u32::from_le_bytes(*size), body))
-}
-
-/// How one sample is stored.
-#[derive(Debug, Clone, Copy)]
-enum Coding {
-    Unsigned8,
-    Signed(usize),
-    Float32,
-    Float64,
-    Ulaw,
-    Alaw,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Format {
-    coding: Coding,
-    channels: u16,
-    sample_rate: SampleRate,
-    /// Bytes from one sample of the first channel to the next.
-    stride: usize,
-}
-
-impl Format {
-    fn parse(chunk: &[u8]) -> Result<Self, WavError> {
-        let cut = WavError::Truncated("the format chunk");
-        let mut tag = u16_at(chunk, 0).ok_or_else(|| cut.clone())?;
-        let channels = u16_at(chunk, 2).ok_or_else(|| cut.clone())?;
-        let rate = u32_at(chunk, 4).ok_or_else(|| cut.clone())?;
-        let align = u16_at(chunk, 12).ok_or_else(|| cut.clone())?;
-        let bits = u16_at(chunk, 14).ok_or_else(|| cut.clone())?;
-        if tag == TAG_EXTENSIBLE {
-            let guid = chunk.get(24..40).ok_or(cut)?;
-            if guid.get(2..) == Some(GUID_TAIL.as_slice()) {
-                tag = u16_at(guid, 0).unwrap_or(TAG_EXTENSIBLE);
-            }
-        }
-        if channels == 0 {
-            return Err(WavError::NoChannels);
-        }
-        let sample_rate = SampleRate::new(rate).ok_or(WavError::SampleRate(rate))?;
-        // A width of 12 or 20 bits is stored left-justified in whole bytes.
-        let coding = match (tag, bits) {
-            (TAG_PCM, 1..=8) => Coding::Unsigned8,
-            (TAG_PCM, 9..=32) => Coding::Signed(usize::from(bits.div_ceil(8))),
-            (TAG_FLOAT, 32) => Coding::Float32,
-            (TAG_FLOAT, 64) => Coding::Float64,
-            (TAG_ULAW, 8) => Coding::Ulaw,
-            (TAG_ALAW, 8) => Coding::Alaw,
-            _ => return Err(WavError::Unsupported { tag, bits }),
-        };
-        let packed = coding.width() * usize::from(channels);
-        // Some writers leave the block size 0 or wrong; it can only be larger than the samples.
-        let stride = usize::from(align).max(packed);
-        Ok(Self { coding, channels, sample_rate, stride })
-    }
-
-    fn decode(self, data: &[u8]) -> Result<Wav, WavError> {
-        let width = self.coding.width();
-        let frames = data.len() / self.stride;
-        if frames > MAX_SAMPLES {
-            return Err(WavError::TooLong { samples: frames });
-        }
-        let samples: Vec<f64> = data
-            .chunks(self.stride)
-            .filter_map(|frame| frame.get(..width))
-            .map(|sample| self.coding.decode(sample))
-            .collect();
-        if samples.is_empty() {
-            return Err(WavError::Empty);
-        }
-        if let Some(bad) = samples.iter().position(|s| !s.is_finite()) {
-            return Err(WavError::NotFinite(bad));
-        }
-        Ok(Wav { sample_rate: self.sample_rate, channels: self.channels, samples })
-    }
-}
-
-impl Coding {
-    const fn width(self) -> usize {
-        match self {
-            Self::Unsigned8 | Self::Ulaw | Self::Alaw => 1,
-            Self::Signed(width) => width,
-            Self::Float32 => 4,
-            Self::Float64 => 8,
-        }
-    }
-
-    fn decode(self, bytes: &[u8]) -> f64 {
-        match self {
-            Self::Unsigned8 => (f64::from(first(bytes)) - 128.0) / 128.0,
-            Self::Ulaw => f64::from(g711::ulaw_decode(first(bytes))) / g711::FULL_SCALE,
-            Self::Alaw => f64::from(g711::alaw_decode(first(bytes))) / g711::FULL_SCALE,
-            Self::Signed(_) => {
-                // Placing the bytes at the top of an i32 extends the sign for every width.
-                let mut wide = [0_u8; 4];
-                for (to, from) in wide.iter_mut().rev().zip(bytes.iter().rev()) {
-                    *to = *from;
-                }
-                f64::from(i32::from_le_bytes(wide)) / 2_147_483_648.0
-            }
-            Self::Float32 => bytes.first_chunk::<4>().map_or(0.0, |b| f64::from(f32::from_le_bytes(*b))),
-            Self::Float64 => bytes.first_chunk::<8>().map_or(0.0, |b| f64::from_le_bytes(*b)),
-        }
-    }
-}
-
-fn first(bytes: &[u8]) -> u8 {
-    bytes.first().copied().unwrap_or_default()
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    let tail = bytes.get(at..)?;
-    tail.first_chunk::<2>().map(|b| u16::from_le_bytes(*b))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    let tail = bytes.get(at..)?;
-    tail.first_chunk::<4>().map(|b| u32::from_le_bytes(*b))
 }
 
 #[cfg(test)]

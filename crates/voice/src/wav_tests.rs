@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use super::layout::GUID_TAIL;
 use super::*;
 use proptest::prelude::*;
 
@@ -148,6 +149,63 @@ fn a_six_hour_file_is_refused_before_memory_is_taken() {
     let samples = 6 * 3600 * 8_000;
     let file = write_ulaw(&vec![0xFF; samples], 8_000);
     assert_eq!(Wav::parse(&file), Err(WavError::TooLong { samples }));
+}
+
+/// Reads a file through the scanner as somebody does who does not have it in memory, and says how much was looked at.
+fn scan(file: &[u8]) -> (WavLayout, usize) {
+    let mut scanner = WavScanner::new(file.len() as u64);
+    let mut looked_at = 0;
+    loop {
+        let (at, count) = scanner.wants();
+        looked_at += count;
+        if let Some(layout) = scanner.take(&file[at as usize..at as usize + count]).unwrap() {
+            return (layout, looked_at);
+        }
+    }
+}
+
+#[test]
+fn any_part_of_a_file_is_found_without_reading_the_rest() {
+    let mut build = Build::new(1, 24, &(0..6_000).map(|n| (n * 7 % 256) as u8).collect::<Vec<_>>());
+    build.channels = 2;
+    build.before = [b"LIST\x08\x10\0\0".as_slice(), &[0; 0x1008]].concat();
+    let file = build.bytes();
+    let (layout, looked_at) = scan(&file);
+    assert!(looked_at < 64, "{looked_at} bytes");
+    assert_eq!((layout.samples(), layout.channels(), layout.stride(), layout.missing_samples()), (1_000, 2, 6, 0));
+    let whole = Wav::parse(&file).unwrap().samples;
+    for (from, to) in [(0, 1_000), (0, 1), (313, 997), (999, 5_000), (7, 7)] {
+        let (first, end) = layout.bytes_of(from, to);
+        let mut part = Vec::new();
+        layout.decode(&file[first as usize..end as usize], from, &mut part).unwrap();
+        assert_eq!(part, whole[from as usize..(to as usize).min(1_000)]);
+    }
+}
+
+#[test]
+fn what_a_cut_file_lacks_is_known_unless_nobody_knew_its_length() {
+    let whole = write_pcm16(&[1; 100], 8_000);
+    assert_eq!(scan(&whole[..44 + 60]).0.missing_samples(), 70);
+    let mut build = Build::new(1, 16, &[0; 60]);
+    build.claimed = Some(u32::MAX);
+    assert_eq!(scan(&build.bytes()).0.missing_samples(), 0);
+}
+
+#[test]
+fn a_long_file_has_its_size_in_a_chunk_of_its_own() {
+    let mut build = Build::new(1, 16, &[0, 0x40, 0, 0xC0, b'L', b'I']);
+    build.claimed = Some(u32::MAX);
+    build.before = [b"ds64\x10\0\0\0".as_slice(), &[0; 8], &4_u64.to_le_bytes()].concat();
+    let mut file = build.bytes();
+    file[..4].copy_from_slice(b"RF64");
+    assert_eq!(Wav::parse(&file).unwrap().samples, [0.5, -0.5]);
+}
+
+#[test]
+fn a_file_of_nothing_but_empty_chunks_ends_the_search() {
+    let mut file = b"RIFF\0\0\0\0WAVE".to_vec();
+    file.extend(b"JUNK\0\0\0\0".repeat(20_000));
+    assert_eq!(Wav::parse(&file), Err(WavError::NoFormat));
 }
 
 #[test]
