@@ -1,19 +1,17 @@
 //! From audio to report: the whole analysis, at once or fed by a call.
+//!
+//! [`analyze`] takes all samples, an [`Analyzer`] takes them as they arrive. Both drive the same
+//! session, which measures long audio piece by piece, so they give the same numbers bit for bit, and
+//! at the end of a segment only its last piece is left to do.
 
-use std::collections::BTreeMap;
+mod session;
 
 use crate::g711;
-use crate::harmonicity;
-use crate::intensity;
-use crate::pauses::{self, Interval, SpeechMap};
-use crate::perturbation::{self, Limits};
-use crate::pitch::{self, PitchMethod, PitchSettings, PitchTrack};
-use crate::pulses;
-use crate::quality;
-use crate::report::{Channel, Measures, Pause, Report, Task, Window};
-use crate::sound::Sound;
+use crate::pauses::Interval;
+use crate::report::{Channel, Report, Task};
 use crate::units::SampleRate;
-use crate::vowel;
+
+use session::Session;
 
 /// Version of the algorithms, stored with every result: results of different versions are not compared unseen.
 pub const ENGINE_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -38,10 +36,6 @@ const MAX_SEGMENT_SAMPLES: usize = MAX_SEGMENT_SECONDS * SampleRate::TELEPHONE.g
 /// Largest sample magnitude. Full scale is 1, but float files hold integers by mistake, and the
 /// measures do not mind; far beyond that, energies would overflow.
 pub const MAX_MAGNITUDE: f64 = 1e9;
-
-const FLOOR_HZ: f64 = 75.0;
-const CEILING_HZ: f64 = 500.0;
-const INTENSITY_FLOOR_HZ: f64 = 100.0;
 
 /// What to analyse and how.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -96,7 +90,11 @@ pub enum AnalyzeError {
 /// report whose quality says so.
 pub fn analyze(samples: &[f64], rate: SampleRate, options: &AnalyzeOptions) -> Result<Report, AnalyzeError> {
     let (start, span) = cut(samples, rate, options)?;
-    report(span, start as f64 / rate.hz(), rate, options, &[])
+    let mut session = Session::new(options.task, options.channel, rate, options.whole);
+    while let Some(rest) = span.get(session.done()..)
+        && session.advance(rest)
+    {}
+    Ok(session.finish(span, start as f64 / rate.hz(), &[]))
 }
 
 fn cut<'a>(samples: &'a [f64], rate: SampleRate, options: &AnalyzeOptions) -> Result<(usize, &'a [f64]), AnalyzeError> {
@@ -124,141 +122,6 @@ fn cut<'a>(samples: &'a [f64], rate: SampleRate, options: &AnalyzeOptions) -> Re
     Ok((index(start_s), span))
 }
 
-/// Builds the report of a span; `gaps` are stretches of it that never arrived.
-fn report(
-    span: &[f64],
-    start_s: f64,
-    rate: SampleRate,
-    options: &AnalyzeOptions,
-    gaps: &[Interval],
-) -> Result<Report, AnalyzeError> {
-    let sound = Sound::new(span, rate);
-    let channel = match options.channel {
-        Channel::Auto if rate == SampleRate::TELEPHONE => Channel::Telephone,
-        Channel::Auto => Channel::Wideband,
-        given => given,
-    };
-    let pitch = contour(&sound);
-    let task_detected = options.task == Task::Auto;
-    let task = match options.task {
-        Task::Auto if pitch.as_ref().is_some_and(vowel::is_sustained) => Task::SustainedVowel,
-        Task::Auto => Task::Speech,
-        given => given,
-    };
-    let mut speech = pauses::detect(&sound);
-    speech.ignore_unheard(gaps);
-    let lost_s = gaps.iter().map(Interval::duration_s).sum();
-    let verdict = quality::judge(&sound, pitch.as_ref(), &speech, task, channel, lost_s);
-
-    let steady = (task == Task::SustainedVowel && !options.whole)
-        .then(|| pitch.as_ref().and_then(|p| vowel::steady_window(p, gaps)))
-        .flatten();
-    let (mut measures, window) = match steady {
-        Some(window) => {
-            let index = |t: f64| (t.max(0.0) * rate.hz()).round() as usize;
-            let (from, to) = (index(window.start_s), index(window.end_s).min(span.len()));
-            let part = Sound::new(span.get(from..to).unwrap_or_default(), rate);
-            let window = Window { start_s: start_s + from as f64 / rate.hz(), end_s: start_s + to as f64 / rate.hz() };
-            (measure(&part, contour(&part).as_ref()), Some(window))
-        }
-        None => (measure(&sound, pitch.as_ref()), None),
-    };
-    if task == Task::SustainedVowel {
-        let longest = pitch.as_ref().and_then(vowel::longest_run);
-        measures.maximum_phonation_time_s = longest.map(|run| run.duration_s());
-    }
-    let mut pauses = Vec::new();
-    if task != Task::SustainedVowel || options.whole {
-        pauses = heard_pauses(&speech, start_s, &mut measures);
-    }
-    if !options.whole {
-        verdict.apply(&mut measures);
-        if !verdict.quality.usable {
-            pauses.clear();
-        }
-    }
-    let snr_db = verdict.quality.snr_db;
-    let validity: BTreeMap<String, String> = measures
-        .entries()
-        .into_iter()
-        .filter(|(_, value)| value.is_some())
-        .filter_map(|(name, _)| Some((name, quality::mark(name, channel, snr_db)?)))
-        .map(|(name, mark)| (name.to_owned(), mark.to_owned()))
-        .collect();
-    Ok(Report {
-        engine_version: ENGINE_VERSION.to_owned(),
-        task,
-        task_detected,
-        channel,
-        sample_rate_hz: rate.get(),
-        start_s,
-        duration_s: sound.end(),
-        window,
-        measures,
-        pauses,
-        quality: verdict.quality,
-        validity,
-    })
-}
-
-fn contour(sound: &Sound<'_>) -> Option<PitchTrack> {
-    let settings = PitchSettings::praat(PitchMethod::Autocorrelation, FLOOR_HZ, CEILING_HZ);
-    pitch::track(sound, &settings)
-}
-
-/// The measures of pitch, perturbation, noise and level.
-fn measure(sound: &Sound<'_>, pitch: Option<&PitchTrack>) -> Measures {
-    let mut out = Measures::default();
-    if let Some(pitch) = pitch {
-        let summary = pitch.summary();
-        out.f0_mean_hz = summary.mean_hz;
-        out.f0_median_hz = summary.median_hz;
-        out.f0_sd_hz = summary.sd_hz;
-        out.f0_min_hz = summary.min_hz;
-        out.f0_max_hz = summary.max_hz;
-        out.voiced_fraction = summary.voiced_fraction;
-        out.f0_sd_semitones = pitch::track_two_pass(sound).and_then(|t| t.summary().sd_semitones);
-
-        let limits = Limits::default();
-        let pulses = pulses::find(sound, pitch);
-        let percent = |value: Option<f64>| value.map(|v| 100.0 * v);
-        let jitter = perturbation::jitter(&pulses, &limits);
-        out.jitter_local_percent = percent(jitter.local);
-        out.jitter_local_absolute_s = jitter.local_absolute_s;
-        out.jitter_rap_percent = percent(jitter.rap);
-        out.jitter_ppq5_percent = percent(jitter.ppq5);
-        out.jitter_ddp_percent = percent(jitter.ddp);
-        let shimmer = perturbation::shimmer(sound, &pulses, &limits);
-        out.shimmer_local_percent = percent(shimmer.local);
-        out.shimmer_local_db = shimmer.local_db;
-        out.shimmer_apq3_percent = percent(shimmer.apq3);
-        out.shimmer_apq5_percent = percent(shimmer.apq5);
-        out.shimmer_apq11_percent = percent(shimmer.apq11);
-        out.shimmer_dda_percent = percent(shimmer.dda);
-    }
-    if let Some(hnr) = harmonicity::cross_correlation(sound) {
-        out.hnr_mean_db = hnr.mean_db();
-        out.hnr_sd_db = hnr.sd_db();
-    }
-    out.intensity_mean_db = intensity::contour(sound, INTENSITY_FLOOR_HZ).and_then(|i| i.energy_mean_db());
-    out
-}
-
-/// Pauses in the audio's own time; fills in their measures.
-fn heard_pauses(speech: &SpeechMap, start_s: f64, measures: &mut Measures) -> Vec<Pause> {
-    let summary = speech.summary();
-    measures.pause_count = summary.count.map(|count| count as u64);
-    measures.pause_total_s = summary.total_s;
-    measures.pause_mean_s = summary.mean_s;
-    measures.pause_longest_s = summary.longest_s;
-    measures.pause_fraction = summary.fraction;
-    speech
-        .pauses()
-        .iter()
-        .map(|pause| Pause { start_s: start_s + pause.start_s, duration_s: pause.duration_s() })
-        .collect()
-}
-
 /// How an [`Analyzer`] is set up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AnalyzerConfig {
@@ -268,30 +131,36 @@ pub struct AnalyzerConfig {
     pub channel: Channel,
 }
 
-/// Collects one segment of a call and analyses it at the end.
+/// Collects one segment of a call and analyses it, piece by piece as it arrives.
 ///
 /// However the segment is cut into pushes, the report is that of [`analyze`] on the whole.
 #[derive(Debug, Clone)]
 pub struct Analyzer {
-    config: AnalyzerConfig,
+    session: Session,
     codes: Vec<u8>,
     /// Gaps in samples: start and length, ascending and apart.
     gaps: Vec<(usize, usize)>,
     dropped: u64,
+    /// Samples of the piece being analysed; kept so that pieces do not allocate it anew.
+    piece: Vec<f64>,
 }
 
 impl Analyzer {
     /// An analyzer that has heard nothing yet.
     #[must_use]
     pub fn new(config: AnalyzerConfig) -> Self {
-        Self { config, codes: Vec::new(), gaps: Vec::new(), dropped: 0 }
+        let session = Session::new(config.task, config.channel, SampleRate::TELEPHONE, false);
+        Self { session, codes: Vec::new(), gaps: Vec::new(), dropped: 0, piece: Vec::new() }
     }
 
     /// Takes mu-law audio at 8 kHz. Beyond [`MAX_SEGMENT_SECONDS`] it is counted as dropped.
+    ///
+    /// Once in 10 to 20 s of audio this analyses a piece, which takes some tens of milliseconds.
     pub fn push_ulaw(&mut self, codes: &[u8]) {
         let (kept, dropped) = codes.split_at(codes.len().min(self.room()));
         self.codes.extend_from_slice(kept);
         self.dropped += dropped.len() as u64;
+        self.advance();
     }
 
     /// Notes that `samples` did not arrive. Time goes on, but nothing there counts as voice, as a
@@ -308,6 +177,7 @@ impl Analyzer {
             _ => self.gaps.push((start, kept)),
         }
         self.codes.resize(start + kept, g711::ULAW_SILENCE);
+        self.advance();
     }
 
     /// Time that went by in this segment, in seconds, dropped audio not included.
@@ -316,7 +186,7 @@ impl Analyzer {
         self.codes.len() as f64 / SampleRate::TELEPHONE.hz()
     }
 
-    /// Analyses what was collected.
+    /// Analyses what is left and reports.
     ///
     /// # Errors
     /// [`AnalyzeError::TooShort`] when less than [`MIN_SPAN_S`] was pushed.
@@ -332,10 +202,8 @@ impl Analyzer {
                 end_s: (start + length) as f64 / rate.hz(),
             })
             .collect();
-        let options =
-            AnalyzeOptions { task: self.config.task, channel: self.config.channel, ..AnalyzeOptions::default() };
-        let (_, span) = cut(&samples, rate, &options)?;
-        let mut report = report(span, 0.0, rate, &options, &gaps)?;
+        let (_, span) = cut(&samples, rate, &AnalyzeOptions::default())?;
+        let mut report = self.session.finish(span, 0.0, &gaps);
         if self.dropped > 0 {
             let seconds = self.dropped as f64 / rate.hz();
             report
@@ -344,6 +212,18 @@ impl Analyzer {
                 .push(format!("dropped: {seconds:.1} s beyond the longest segment of {MAX_SEGMENT_SECONDS} s"));
         }
         Ok(report)
+    }
+
+    fn advance(&mut self) {
+        while let Some(rest) = self.codes.get(self.session.done()..)
+            && let Some(head) = rest.get(..self.session.needed())
+        {
+            self.piece.clear();
+            g711::ulaw_decode_slice(head, &mut self.piece);
+            if !self.session.advance(&self.piece) {
+                break;
+            }
+        }
     }
 
     fn room(&self) -> usize {

@@ -5,13 +5,16 @@
 
 pub mod activity;
 pub mod analyzer;
+mod composite;
 pub mod g711;
 pub mod harmonicity;
 pub mod intensity;
 mod interpolate;
 mod math;
+mod measure;
 pub mod pauses;
 pub mod perturbation;
+mod pieces;
 pub mod pitch;
 pub mod pulses;
 pub mod quality;

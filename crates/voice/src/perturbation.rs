@@ -106,7 +106,16 @@ fn mean_period(intervals: &[f64], limits: &Limits) -> Option<f64> {
 /// Shimmer measures of the amplitudes at pulse times (seconds, ascending).
 #[must_use]
 pub fn shimmer(sound: &Sound<'_>, pulses: &[f64], limits: &Limits) -> Shimmer {
-    let peaks: Vec<(f64, f64)> = pulses.windows(3).filter_map(|around| amplitude(sound, around, limits)).collect();
+    shimmer_of(&amplitudes(sound, pulses, limits), limits)
+}
+
+/// Time and amplitude of every pulse whose neighbouring periods are steady.
+pub(crate) fn amplitudes(sound: &Sound<'_>, pulses: &[f64], limits: &Limits) -> Vec<(f64, f64)> {
+    pulses.windows(3).filter_map(|around| amplitude(sound, around, limits)).collect()
+}
+
+/// Shimmer measures of times and amplitudes.
+pub(crate) fn shimmer_of(peaks: &[(f64, f64)], limits: &Limits) -> Shimmer {
     // The last amplitude only ever serves as a neighbour.
     let counted: Vec<f64> = peaks.iter().rev().skip(1).rev().map(|p| p.1).collect();
     let mean = stats::mean(&counted);
@@ -118,13 +127,13 @@ pub fn shimmer(sound: &Sound<'_>, pulses: &[f64], limits: &Limits) -> Shimmer {
     };
     let relative = |value: Option<f64>| Some(value? / mean?);
     let quotient = |points: usize| {
-        relative(mean_over(&peaks, points, usable, |window| {
+        relative(mean_over(peaks, points, usable, |window| {
             let mean = window.iter().map(|p| p.1).sum::<f64>() / points as f64;
             window.get(points / 2).map_or(0.0, |p| (p.1 - mean).abs())
         }))
     };
     let pair = |f: fn(f64, f64) -> f64| {
-        mean_over(&peaks, 2, usable, |w| match w {
+        mean_over(peaks, 2, usable, |w| match w {
             &[(_, a), (_, b)] => f(a, b),
             _ => 0.0,
         })

@@ -6,6 +6,7 @@
 //! one per frame by strength, octave and transition costs.
 
 mod candidates;
+mod joined;
 mod path;
 
 pub(crate) use candidates::{Candidate, CandidateFinder, Refinement};

@@ -1,0 +1,177 @@
+//! One analysis in progress: pieces that were measured, and what is to be decided at the end.
+
+use std::collections::BTreeMap;
+
+use crate::composite;
+use crate::measure::{Average, Collected, contour};
+use crate::pauses::{self, Interval, SpeechMap};
+use crate::pieces;
+use crate::pitch::PitchTrack;
+use crate::quality;
+use crate::report::{Channel, Measures, Pause, Report, Task, Window};
+use crate::sound::Sound;
+use crate::units::SampleRate;
+use crate::vowel;
+
+/// An analysis that is fed from the beginning of a span to its end.
+#[derive(Debug, Clone)]
+pub(super) struct Session {
+    task: Task,
+    channel: Channel,
+    rate: SampleRate,
+    /// Everything at once by the reference's settings.
+    whole: bool,
+    done: usize,
+    /// Contour of every piece, with the time at which the piece begins.
+    contours: Vec<(f64, PitchTrack)>,
+    collected: Collected,
+}
+
+impl Session {
+    pub(super) fn new(task: Task, channel: Channel, rate: SampleRate, whole: bool) -> Self {
+        let channel = match channel {
+            Channel::Auto if rate == SampleRate::TELEPHONE => Channel::Telephone,
+            Channel::Auto => Channel::Wideband,
+            given => given,
+        };
+        Self { task, channel, rate, whole, done: 0, contours: Vec::new(), collected: Collected::default() }
+    }
+
+    /// Samples from the start of the span that need not be given again to [`Session::advance`].
+    pub(super) fn done(&self) -> usize {
+        self.done
+    }
+
+    /// Samples [`Session::advance`] wants to see.
+    pub(super) fn needed(&self) -> usize {
+        if self.whole { usize::MAX } else { pieces::needed(self.rate) }
+    }
+
+    /// Analyses the next piece if `rest`, everything after [`Session::done`], holds one.
+    pub(super) fn advance(&mut self, rest: &[f64]) -> bool {
+        if self.whole {
+            return false;
+        }
+        let Some(piece) = pieces::cut(rest, self.rate).and_then(|end| rest.get(..end)) else {
+            return false;
+        };
+        self.contour(piece);
+        // A vowel is measured in its steady part, which is known at the end.
+        if self.task != Task::SustainedVowel {
+            self.measure(piece);
+        }
+        self.done += piece.len();
+        true
+    }
+
+    fn start_s(&self) -> f64 {
+        self.done as f64 / self.rate.hz()
+    }
+
+    fn contour(&mut self, piece: &[f64]) {
+        if let Some(track) = contour(&Sound::new(piece, self.rate)) {
+            self.contours.push((self.start_s(), track));
+        }
+    }
+
+    /// Measures a piece whose contour was just made.
+    fn measure(&mut self, piece: &[f64]) {
+        let start_s = self.start_s();
+        let track = self.contours.last().filter(|(t, _)| *t == start_s).map(|(_, track)| track);
+        let average = if self.whole { Average::AllFrames } else { Average::VoicedFrames };
+        self.collected.add(&Sound::new(piece, self.rate), start_s, track, average);
+    }
+
+    /// Analyses what is left of `span` and reports. `start_s` is where the span begins in its
+    /// recording, `gaps` are stretches of the span that never arrived.
+    pub(super) fn finish(mut self, span: &[f64], start_s: f64, gaps: &[Interval]) -> Report {
+        let sound = Sound::new(span, self.rate);
+        let rest = span.get(self.done..).unwrap_or_default();
+        self.contour(rest);
+        let pitch = PitchTrack::joined(&self.contours, sound.end());
+        let task = match self.task {
+            Task::Auto if pitch.as_ref().is_some_and(vowel::is_sustained) => Task::SustainedVowel,
+            Task::Auto => Task::Speech,
+            given => given,
+        };
+        let mut speech = pauses::detect(&sound);
+        speech.ignore_unheard(gaps);
+        let lost_s = gaps.iter().map(Interval::duration_s).sum();
+        let verdict = quality::judge(&sound, pitch.as_ref(), &speech, task, self.channel, lost_s);
+
+        let longest = pitch.as_ref().and_then(vowel::longest_run);
+        let (mut measures, window) = if self.whole || task != Task::SustainedVowel {
+            self.measure(rest);
+            (self.collected.measures(), None)
+        } else if let Some(window) = pitch.as_ref().and_then(|p| vowel::steady_window(p, gaps)) {
+            self.in_window(span, start_s, window)
+        } else if self.done == 0 {
+            (Collected::of(&sound, pitch.as_ref(), Average::AllFrames).measures(), None)
+        } else {
+            // No vowel in all this time: what comes nearest to one.
+            longest.map_or_else(Default::default, |run| self.in_window(span, start_s, run))
+        };
+        if task == Task::SustainedVowel {
+            measures.maximum_phonation_time_s = longest.map(|run| run.duration_s());
+            measures.voice_quality = composite::voice_quality(&measures);
+            measures.breathiness = composite::breathiness(&measures, self.channel == Channel::Wideband);
+        }
+        let mut pauses = Vec::new();
+        if task != Task::SustainedVowel || self.whole {
+            pauses = heard_pauses(&speech, start_s, &mut measures);
+        }
+        if !self.whole {
+            verdict.apply(&mut measures);
+            if !verdict.quality.usable {
+                pauses.clear();
+            }
+        }
+        let snr_db = verdict.quality.snr_db;
+        let validity: BTreeMap<String, String> = measures
+            .entries()
+            .into_iter()
+            .filter(|(_, value)| value.is_some())
+            .filter_map(|(name, _)| Some((name, quality::mark(name, self.channel, snr_db)?)))
+            .map(|(name, mark)| (name.to_owned(), mark.to_owned()))
+            .collect();
+        Report {
+            engine_version: super::ENGINE_VERSION.to_owned(),
+            task,
+            task_detected: self.task == Task::Auto,
+            channel: self.channel,
+            sample_rate_hz: self.rate.get(),
+            start_s,
+            duration_s: sound.end(),
+            window,
+            measures,
+            pauses,
+            quality: verdict.quality,
+            validity,
+        }
+    }
+
+    /// The measures of the steady part, and where it is in the recording.
+    fn in_window(&self, span: &[f64], start_s: f64, window: Interval) -> (Measures, Option<Window>) {
+        let index = |t: f64| (t.max(0.0) * self.rate.hz()).round() as usize;
+        let (from, to) = (index(window.start_s), index(window.end_s).min(span.len()));
+        let part = Sound::new(span.get(from..to).unwrap_or_default(), self.rate);
+        let time = |sample: usize| start_s + sample as f64 / self.rate.hz();
+        let measures = Collected::of(&part, contour(&part).as_ref(), Average::AllFrames).measures();
+        (measures, Some(Window { start_s: time(from), end_s: time(to) }))
+    }
+}
+
+/// Pauses in the recording's time; fills in their measures.
+fn heard_pauses(speech: &SpeechMap, start_s: f64, measures: &mut Measures) -> Vec<Pause> {
+    let summary = speech.summary();
+    measures.pause_count = summary.count.map(|count| count as u64);
+    measures.pause_total_s = summary.total_s;
+    measures.pause_mean_s = summary.mean_s;
+    measures.pause_longest_s = summary.longest_s;
+    measures.pause_fraction = summary.fraction;
+    speech
+        .pauses()
+        .iter()
+        .map(|pause| Pause { start_s: start_s + pause.start_s, duration_s: pause.duration_s() })
+        .collect()
+}

@@ -1,0 +1,145 @@
+//! Measuring one sound, or several pieces of one: what every piece contributes is kept raw (frame
+//! values, pulse times, amplitudes), and the measures are computed once from all of it. With a
+//! single piece this is exactly the reference's measure of that sound.
+
+use crate::harmonicity;
+use crate::intensity;
+use crate::perturbation::{self, Limits};
+use crate::pitch::{self, PitchMethod, PitchSettings, PitchTrack};
+use crate::pulses;
+use crate::report::Measures;
+use crate::sound::Sound;
+use crate::stats;
+
+/// Range of the product's pitch contour in Hz, the same for everyone.
+pub(crate) const FLOOR_HZ: f64 = 75.0;
+pub(crate) const CEILING_HZ: f64 = 500.0;
+
+const INTENSITY_FLOOR_HZ: f64 = 100.0;
+
+/// The contour most measures rest on: autocorrelation, 75-500 Hz.
+pub(crate) fn contour(sound: &Sound<'_>) -> Option<PitchTrack> {
+    pitch::track(sound, &PitchSettings::praat(PitchMethod::Autocorrelation, FLOOR_HZ, CEILING_HZ))
+}
+
+/// Which frames HNR and CPPS are averaged over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Average {
+    /// All frames, as the reference does.
+    AllFrames,
+    /// Those in which the contour is voiced: for running speech, where pauses and hiss are not voice.
+    VoicedFrames,
+}
+
+/// What the pieces measured so far contributed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Collected {
+    seconds: f64,
+    frames: usize,
+    f0: Vec<f64>,
+    f0_min: Option<f64>,
+    f0_max: Option<f64>,
+    /// Of the two-pass contour, in semitones.
+    semitones: Vec<f64>,
+    pulses: Vec<f64>,
+    amplitudes: Vec<(f64, f64)>,
+    hnr_db: Vec<f64>,
+    /// Energy of intensity frames: sum and number.
+    energy: (f64, usize),
+}
+
+impl Collected {
+    /// Measures one sound as a whole.
+    pub(crate) fn of(sound: &Sound<'_>, pitch: Option<&PitchTrack>, average: Average) -> Self {
+        let mut collected = Self::default();
+        collected.add(sound, 0.0, pitch, average);
+        collected
+    }
+
+    /// Adds a piece that begins at `start_s`, with its contour.
+    pub(crate) fn add(&mut self, sound: &Sound<'_>, start_s: f64, pitch: Option<&PitchTrack>, average: Average) {
+        self.seconds += sound.end();
+        if let Some(pitch) = pitch {
+            self.add_voice(sound, start_s, pitch);
+        }
+        let counts = |time: f64| match average {
+            Average::AllFrames => true,
+            Average::VoicedFrames => pitch.is_some_and(|p| p.value_at(time).is_some()),
+        };
+        if let Some(hnr) = harmonicity::cross_correlation(sound) {
+            let frames = hnr.frames();
+            let values = hnr.db().iter().enumerate().filter(|&(k, _)| counts(frames.time(k)));
+            self.hnr_db.extend(values.filter_map(|(_, db)| *db));
+        }
+        if let Some(contour) = intensity::contour(sound, INTENSITY_FLOOR_HZ) {
+            self.energy.0 += contour.db().iter().map(|db| 10_f64.powf(db / 10.0)).sum::<f64>();
+            self.energy.1 += contour.db().len();
+        }
+    }
+
+    fn add_voice(&mut self, sound: &Sound<'_>, start_s: f64, pitch: &PitchTrack) {
+        let summary = pitch.summary();
+        self.frames += pitch.f0().len();
+        self.f0.extend(pitch.voiced());
+        self.f0_min = extreme(self.f0_min, summary.min_hz, f64::min);
+        self.f0_max = extreme(self.f0_max, summary.max_hz, f64::max);
+        if let Some(narrow) = pitch::track_two_pass(sound) {
+            self.semitones.extend(narrow.voiced().map(|f| 12.0 * (f / 100.0).log2()));
+        }
+        let limits = Limits::default();
+        let pulses = pulses::find(sound, pitch);
+        let amplitudes = perturbation::amplitudes(sound, &pulses, &limits);
+        self.amplitudes.extend(amplitudes.iter().map(|(t, a)| (start_s + t, *a)));
+        self.pulses.extend(pulses.iter().map(|t| start_s + t));
+    }
+
+    /// The measures of everything added.
+    pub(crate) fn measures(&self) -> Measures {
+        let percent = |value: Option<f64>| value.map(|v| 100.0 * v);
+        let limits = Limits::default();
+        let jitter = perturbation::jitter(&self.pulses, &limits);
+        let shimmer = perturbation::shimmer_of(&self.amplitudes, &limits);
+        let mut sorted = self.f0.clone();
+        sorted.sort_by(f64::total_cmp);
+        Measures {
+            f0_mean_hz: stats::mean(&self.f0),
+            f0_median_hz: stats::quantile(&sorted, 0.5),
+            f0_sd_hz: stats::standard_deviation(&self.f0),
+            f0_sd_semitones: stats::standard_deviation(&self.semitones),
+            f0_min_hz: self.f0_min,
+            f0_max_hz: self.f0_max,
+            voiced_fraction: (self.frames > 0).then(|| self.f0.len() as f64 / self.frames as f64),
+            jitter_local_percent: percent(jitter.local),
+            jitter_local_absolute_s: jitter.local_absolute_s,
+            jitter_rap_percent: percent(jitter.rap),
+            jitter_ppq5_percent: percent(jitter.ppq5),
+            jitter_ddp_percent: percent(jitter.ddp),
+            shimmer_local_percent: percent(shimmer.local),
+            shimmer_local_db: shimmer.local_db,
+            shimmer_apq3_percent: percent(shimmer.apq3),
+            shimmer_apq5_percent: percent(shimmer.apq5),
+            shimmer_apq11_percent: percent(shimmer.apq11),
+            shimmer_dda_percent: percent(shimmer.dda),
+            hnr_mean_db: stats::mean(&self.hnr_db),
+            hnr_sd_db: stats::standard_deviation(&self.hnr_db),
+            intensity_mean_db: self.intensity_mean_db(),
+            ..Measures::default()
+        }
+    }
+}
+
+impl Collected {
+    fn intensity_mean_db(&self) -> Option<f64> {
+        let (sum, count) = self.energy;
+        let mean = sum / count as f64;
+        // A wholly silent sound has no level. Also refuses the NaN of no frames.
+        (mean > 1e-29).then(|| 10.0 * mean.log10())
+    }
+}
+
+fn extreme(a: Option<f64>, b: Option<f64>, pick: fn(f64, f64) -> f64) -> Option<f64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(pick(a, b)),
+        (a, b) => a.or(b),
+    }
+}
