@@ -21,11 +21,14 @@ pub mod quality;
 pub mod report;
 pub mod resample;
 pub mod resampling;
+pub mod silences;
 pub mod sound;
 pub mod spectrum;
 mod stats;
+pub mod syllables;
 pub mod synth;
 pub mod units;
+pub mod voice_breaks;
 mod vowel;
 pub mod wav;
 

@@ -7,10 +7,16 @@
 //! The transform costs much more than what is done with it, so make one [`Spectrum`] and hand it
 //! to everything that needs it.
 
+mod harmonics;
+mod ltas;
+
 use std::f64::consts::PI;
 
-use realfft::num_complex::Complex;
 use realfft::RealFftPlanner;
+use realfft::num_complex::Complex;
+
+pub use harmonics::h1_h2_db;
+pub use ltas::{Ltas, Trend};
 
 use crate::sound::Sound;
 
