@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::Value;
+use voice::formant::{self, FormantAverages, FormantSettings};
 use voice::pitch::{self, PitchMethod, PitchSettings};
 use voice::sound::Sound;
 use voice::spectrum::{self, Spectrum};
@@ -67,6 +68,20 @@ fn compare(table: &mut Table, file: &str, wav: &Wav, praat: &Value) {
     compare_silences(table, file, &silences::detect_with(&sound, &spectrum), &praat["silences"]);
     compare_nuclei(table, file, &syllables::nuclei(&sound), &praat["syllable_nuclei"]);
 
+    for (key, settings) in
+        [("formants_tel_4_3996", FormantSettings::TELEPHONE), ("formants_5_5500", FormantSettings::WIDE)]
+    {
+        if sound.rate().get() >= 11_000 || settings == FormantSettings::TELEPHONE {
+            compare_formants(
+                table,
+                file,
+                key,
+                &formant::voiced_averages(&sound, &track, &settings).unwrap(),
+                &praat[key],
+            );
+        }
+    }
+
     let cc = pitch::track(&sound, &PitchSettings::praat(PitchMethod::CrossCorrelation, 75.0, 500.0)).unwrap();
     let breaks = voice_breaks::voice_breaks(&pulses::find(&sound, &cc), sound.end(), 75.0);
     let report = &praat["voice_report"];
@@ -87,6 +102,18 @@ fn compare_spectrum(table: &mut Table, file: &str, spectrum: &Spectrum, praat: &
         ("tilt_avqi", ltas.as_ref().and_then(|l| l.tilt_avqi_db())),
     ] {
         table.add(name, ours, &praat[name], 1e-6, file);
+    }
+}
+
+fn compare_formants(table: &mut Table, file: &str, key: &str, ours: &FormantAverages, praat: &Value) {
+    for k in 0..formant::REPORTED {
+        for (name, ours) in [
+            (format!("F{}_mean", k + 1), ours.mean_hz[k]),
+            (format!("F{}_median", k + 1), ours.median_hz[k]),
+            (format!("B{}_median", k + 1), ours.bandwidth_median_hz[k]),
+        ] {
+            table.add(&format!("{name} {}", &key[9..]), ours, &praat[&name], 1e-5, file);
+        }
     }
 }
 
