@@ -2,20 +2,27 @@
 //! values, pulse times, amplitudes), and the measures are computed once from all of it. With a
 //! single piece this is exactly the reference's measure of that sound.
 
+use crate::formant::{self, FormantSettings};
 use crate::harmonicity;
 use crate::intensity;
 use crate::perturbation::{self, Limits};
 use crate::pitch::{self, PitchMethod, PitchSettings, PitchTrack};
 use crate::pulses;
-use crate::report::Measures;
+use crate::report::{Channel, Measures};
 use crate::sound::Sound;
+use crate::spectrum::{self, Spectrum};
 use crate::stats;
+use crate::voice_breaks;
 
 /// Range of the product's pitch contour in Hz, the same for everyone.
 pub(crate) const FLOOR_HZ: f64 = 75.0;
 pub(crate) const CEILING_HZ: f64 = 500.0;
 
 const INTENSITY_FLOOR_HZ: f64 = 100.0;
+
+/// Lowest rates in Hz at which five formants below 5500 Hz and a tilt up to 10 kHz exist.
+const WIDE_FORMANTS_RATE_HZ: f64 = 11_000.0;
+const WIDE_TILT_RATE_HZ: f64 = 20_000.0;
 
 /// The contour most measures rest on: autocorrelation, 75-500 Hz.
 pub(crate) fn contour(sound: &Sound<'_>) -> Option<PitchTrack> {
@@ -29,6 +36,53 @@ pub(crate) enum Average {
     AllFrames,
     /// Those in which the contour is voiced: for running speech, where pauses and hiss are not voice.
     VoicedFrames,
+}
+
+/// What to measure, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) average: Average,
+    pub(crate) channel: Channel,
+    /// Breaks mean something in a held vowel only.
+    pub(crate) voice_breaks: bool,
+    /// And syllables in speech.
+    pub(crate) syllables: bool,
+}
+
+impl Plan {
+    fn formants(&self, sound: &Sound<'_>) -> FormantSettings {
+        let wide = self.channel == Channel::Wideband && sound.rate().hz() >= WIDE_FORMANTS_RATE_HZ;
+        if wide { FormantSettings::WIDE } else { FormantSettings::TELEPHONE }
+    }
+
+    fn tilt(&self, sound: &Sound<'_>) -> Option<f64> {
+        let ltas = Spectrum::of(sound).ltas()?;
+        let wide = self.channel == Channel::Wideband && sound.rate().hz() >= WIDE_TILT_RATE_HZ;
+        if wide { ltas.tilt_avqi_db() } else { ltas.tilt_tel_db() }
+    }
+}
+
+/// A mean over pieces, weighted; exactly the piece's value if there is one piece.
+#[derive(Debug, Clone, Copy, Default)]
+struct PieceMean {
+    first: f64,
+    above: f64,
+    weight: f64,
+}
+
+impl PieceMean {
+    fn add(&mut self, value: Option<f64>, weight: f64) {
+        let Some(value) = value.filter(|_| weight > 0.0) else { return };
+        if self.weight == 0.0 {
+            self.first = value;
+        }
+        self.above += weight * (value - self.first);
+        self.weight += weight;
+    }
+
+    fn value(&self) -> Option<f64> {
+        (self.weight > 0.0).then(|| self.first + self.above / self.weight)
+    }
 }
 
 /// What the pieces measured so far contributed.
@@ -46,23 +100,30 @@ pub(crate) struct Collected {
     hnr_db: Vec<f64>,
     /// Energy of intensity frames: sum and number.
     energy: (f64, usize),
+    tilt_db: PieceMean,
+    h1_h2_db: PieceMean,
+    f1_hz: PieceMean,
+    f2_hz: PieceMean,
+    /// Pulses of the cross-correlation contour, if voice breaks are wanted.
+    break_pulses: Option<Vec<f64>>,
 }
 
 impl Collected {
     /// Measures one sound as a whole.
-    pub(crate) fn of(sound: &Sound<'_>, pitch: Option<&PitchTrack>, average: Average) -> Self {
+    pub(crate) fn of(sound: &Sound<'_>, pitch: Option<&PitchTrack>, plan: Plan) -> Self {
         let mut collected = Self::default();
-        collected.add(sound, 0.0, pitch, average);
+        collected.add(sound, 0.0, pitch, plan);
         collected
     }
 
     /// Adds a piece that begins at `start_s`, with its contour.
-    pub(crate) fn add(&mut self, sound: &Sound<'_>, start_s: f64, pitch: Option<&PitchTrack>, average: Average) {
+    pub(crate) fn add(&mut self, sound: &Sound<'_>, start_s: f64, pitch: Option<&PitchTrack>, plan: Plan) {
         self.seconds += sound.end();
         if let Some(pitch) = pitch {
-            self.add_voice(sound, start_s, pitch);
+            self.add_voice(sound, start_s, pitch, plan);
         }
-        let counts = |time: f64| match average {
+        self.tilt_db.add(plan.tilt(sound), sound.end());
+        let counts = |time: f64| match plan.average {
             Average::AllFrames => true,
             Average::VoicedFrames => pitch.is_some_and(|p| p.value_at(time).is_some()),
         };
@@ -77,7 +138,7 @@ impl Collected {
         }
     }
 
-    fn add_voice(&mut self, sound: &Sound<'_>, start_s: f64, pitch: &PitchTrack) {
+    fn add_voice(&mut self, sound: &Sound<'_>, start_s: f64, pitch: &PitchTrack, plan: Plan) {
         let summary = pitch.summary();
         self.frames += pitch.f0().len();
         self.f0.extend(pitch.voiced());
@@ -91,6 +152,17 @@ impl Collected {
         let amplitudes = perturbation::amplitudes(sound, &pulses, &limits);
         self.amplitudes.extend(amplitudes.iter().map(|(t, a)| (start_s + t, *a)));
         self.pulses.extend(pulses.iter().map(|t| start_s + t));
+        if plan.voice_breaks {
+            let cross = PitchSettings::praat(PitchMethod::CrossCorrelation, FLOOR_HZ, CEILING_HZ);
+            let pulses = pitch::track(sound, &cross).map(|track| pulses::find(sound, &track)).unwrap_or_default();
+            self.break_pulses.get_or_insert_default().extend(pulses.iter().map(|t| start_s + t));
+        }
+        let voiced_s = pitch.voiced_s();
+        self.h1_h2_db.add(spectrum::h1_h2_db(sound, pitch), voiced_s);
+        let formants = formant::voiced_averages(sound, pitch, &plan.formants(sound));
+        let [f1, f2, _] = formants.map(|f| f.mean_hz).unwrap_or_default();
+        self.f1_hz.add(f1, voiced_s);
+        self.f2_hz.add(f2, voiced_s);
     }
 
     /// The measures of everything added.
@@ -99,6 +171,8 @@ impl Collected {
         let limits = Limits::default();
         let jitter = perturbation::jitter(&self.pulses, &limits);
         let shimmer = perturbation::shimmer_of(&self.amplitudes, &limits);
+        let breaks =
+            self.break_pulses.as_ref().map(|pulses| voice_breaks::voice_breaks(pulses, self.seconds, FLOOR_HZ));
         let mut sorted = self.f0.clone();
         sorted.sort_by(f64::total_cmp);
         Measures {
@@ -122,7 +196,13 @@ impl Collected {
             shimmer_dda_percent: percent(shimmer.dda),
             hnr_mean_db: stats::mean(&self.hnr_db),
             hnr_sd_db: stats::standard_deviation(&self.hnr_db),
+            spectral_tilt_db: self.tilt_db.value(),
+            h1_h2_db: self.h1_h2_db.value(),
+            f1_mean_hz: self.f1_hz.value(),
+            f2_mean_hz: self.f2_hz.value(),
             intensity_mean_db: self.intensity_mean_db(),
+            voice_breaks: breaks.as_ref().filter(|b| b.degree.is_some()).map(|b| b.count as u64),
+            degree_of_voice_breaks_percent: percent(breaks.and_then(|b| b.degree)),
             ..Measures::default()
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::composite;
-use crate::measure::{Average, Collected, contour};
+use crate::measure::{Average, Collected, Plan, contour};
 use crate::pauses::{self, Interval, SpeechMap};
 use crate::pieces;
 use crate::pitch::PitchTrack;
@@ -78,8 +78,17 @@ impl Session {
     fn measure(&mut self, piece: &[f64]) {
         let start_s = self.start_s();
         let track = self.contours.last().filter(|(t, _)| *t == start_s).map(|(_, track)| track);
-        let average = if self.whole { Average::AllFrames } else { Average::VoicedFrames };
-        self.collected.add(&Sound::new(piece, self.rate), start_s, track, average);
+        let plan = if self.whole {
+            Plan { average: Average::AllFrames, channel: self.channel, voice_breaks: true, syllables: true }
+        } else {
+            Plan { average: Average::VoicedFrames, channel: self.channel, voice_breaks: false, syllables: true }
+        };
+        self.collected.add(&Sound::new(piece, self.rate), start_s, track, plan);
+    }
+
+    /// For a held vowel.
+    fn vowel_plan(&self) -> Plan {
+        Plan { average: Average::AllFrames, channel: self.channel, voice_breaks: true, syllables: false }
     }
 
     /// Analyses what is left of `span` and reports. `start_s` is where the span begins in its
@@ -106,7 +115,7 @@ impl Session {
         } else if let Some(window) = pitch.as_ref().and_then(|p| vowel::steady_window(p, gaps)) {
             self.in_window(span, start_s, window)
         } else if self.done == 0 {
-            (Collected::of(&sound, pitch.as_ref(), Average::AllFrames).measures(), None)
+            (Collected::of(&sound, pitch.as_ref(), self.vowel_plan()).measures(), None)
         } else {
             // No vowel in all this time: what comes nearest to one.
             longest.map_or_else(Default::default, |run| self.in_window(span, start_s, run))
@@ -156,7 +165,7 @@ impl Session {
         let (from, to) = (index(window.start_s), index(window.end_s).min(span.len()));
         let part = Sound::new(span.get(from..to).unwrap_or_default(), self.rate);
         let time = |sample: usize| start_s + sample as f64 / self.rate.hz();
-        let measures = Collected::of(&part, contour(&part).as_ref(), Average::AllFrames).measures();
+        let measures = Collected::of(&part, contour(&part).as_ref(), self.vowel_plan()).measures();
         (measures, Some(Window { start_s: time(from), end_s: time(to) }))
     }
 }
