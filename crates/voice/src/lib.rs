@@ -7,6 +7,7 @@ pub mod activity;
 pub mod analyzer;
 mod composite;
 pub mod formant;
+pub mod cepstrum;
 pub mod g711;
 pub mod harmonicity;
 pub mod intensity;

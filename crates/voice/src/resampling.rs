@@ -144,15 +144,20 @@ impl pulp::NullaryFnOnce for Interpolate<'_> {
         let Self { source, phases, output } = self;
         let count = output.len();
         let (cycle, advance) = phases.cycle.unwrap_or((count, 0));
-        let mut row = [0.0; ROW];
+        let mut rows = [[0.0; ROW]; 2];
         // Phase by phase, so that one row of weights serves all samples that use it.
         for phase in 0..cycle.min(count) {
-            let (left, fraction) = split(phases.position(phase));
-            weights(fraction, &mut row);
-            let mut left = left;
-            for out in output.iter_mut().skip(phase).step_by(cycle.max(1)) {
+            let (mut left, fraction) = split(phases.position(phase));
+            weights_and_slopes(fraction, &mut rows);
+            for (turn, out) in output.iter_mut().skip(phase).step_by(cycle.max(1)).enumerate() {
+                // Rounding of times displaces every sample a little; where the spectrum is empty
+                // even that can be seen, so it is kept.
+                let displaced = (phases.position(phase + turn * cycle) - left as f64) - fraction;
                 *out = match window(source, left) {
-                    Some(window) => dot(&row, window),
+                    Some(window) => {
+                        let [value, slope] = dots(&rows, window);
+                        value + slope * displaced
+                    }
                     None => interpolate::sinc(source, left as f64 + fraction, DEPTH),
                 };
                 left += advance as i64;
@@ -182,15 +187,33 @@ fn window(source: &[f64], left: i64) -> Option<&[f64; ROW]> {
 }
 
 #[inline(always)]
-fn dot(a: &[f64; ROW], b: &[f64; ROW]) -> f64 {
-    let mut sums = [0.0; LANES];
-    for (x, y) in a.as_chunks::<LANES>().0.iter().zip(b.as_chunks::<LANES>().0) {
-        for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
-            *sum += x * y;
+fn dots(rows: &[[f64; ROW]; 2], b: &[f64; ROW]) -> [f64; 2] {
+    let [a0, a1] = rows;
+    let mut sums = [[0.0; LANES]; 2];
+    let chunks = a0.as_chunks::<LANES>().0.iter().zip(a1.as_chunks::<LANES>().0).zip(b.as_chunks::<LANES>().0);
+    for ((a0, a1), b) in chunks {
+        for (lane, b) in b.iter().enumerate() {
+            sums[0][lane] += a0[lane] * b;
+            sums[1][lane] += a1[lane] * b;
         }
     }
-    let (low, high) = sums.split_at(LANES / 2);
-    low.iter().zip(high).map(|(a, b)| a + b).sum()
+    sums.map(|sums| {
+        let (low, high) = sums.split_at(LANES / 2);
+        low.iter().zip(high).map(|(a, b)| a + b).sum()
+    })
+}
+
+/// The weights at a position and how fast they change when it moves.
+fn weights_and_slopes(fraction: f64, rows: &mut [[f64; ROW]; 2]) {
+    /// Small against a sample, large against rounding.
+    const STEP: f64 = 1e-5;
+    let [row, slopes] = rows;
+    weights(fraction, row);
+    let towards = if fraction < 0.5 { STEP } else { -STEP };
+    weights(fraction + towards, slopes);
+    for (slope, weight) in slopes.iter_mut().zip(row) {
+        *slope = (*slope - *weight) / towards;
+    }
 }
 
 /// Weights of the 50 samples before and the 50 after a position `fraction` of a sample after the
