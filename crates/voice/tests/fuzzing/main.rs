@@ -1,0 +1,164 @@
+//! Inputs nobody thought of: a bounded run of mutated inputs through every target, on stable Rust.
+//!
+//! Every file under `data/fuzzing/<target>` is run first: small seeds, and inputs that once failed (`failed-*`). Then
+//! mutations of them for [`Settings::seconds`] per target. An input that reaches something no earlier one did joins
+//! the corpus of this run, which takes the place of coverage. The same seed makes the same inputs.
+//!
+//! An input that fails is written to a file named in the message. To look into it:
+//! `FUZZ_INPUT=that-file cargo test -p voice --test fuzzing <target>`; when it is mended, move the file to
+//! `data/fuzzing/<target>/failed-what-it-was`.
+//!
+//! `FUZZ_SECONDS` (per target) and `FUZZ_SEED` change the run. Long runs with coverage: see `fuzz/` at the top.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod mutate;
+mod targets;
+
+use std::collections::HashSet;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use mutate::{Random, mutate};
+use targets::{ALL, Target, Trace};
+
+/// An input that takes longer than this is a finding of its own.
+const SLOWEST_ALLOWED: Duration = Duration::from_secs(20);
+
+/// What takes longer than this has no offspring.
+const WORTH_KEEPING: Duration = Duration::from_millis(100);
+
+/// More memory than this at any time is one as well: the inputs are a few kilobytes.
+const MOST_MEMORY_KB: u64 = 1_000_000;
+
+struct Settings {
+    seconds: f64,
+    seed: u64,
+}
+
+impl Settings {
+    fn new() -> Self {
+        let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<f64>().unwrap());
+        Self { seconds: number("FUZZ_SECONDS").unwrap_or(1.5), seed: number("FUZZ_SEED").map_or(1, |seed| seed as u64) }
+    }
+}
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/fuzzing").join(name)
+}
+
+/// Runs one input; a failure is written down before it ends the test.
+fn run(target: Target, input: &[u8]) -> (Trace, Duration) {
+    let began = Instant::now();
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| target.1(input)));
+    let took = began.elapsed();
+    let trace = outcome.unwrap_or_else(|cause| {
+        let kept = keep(target.0, input);
+        eprintln!("{}: this input failed: {}", target.0, kept.display());
+        panic::resume_unwind(cause)
+    });
+    if took > SLOWEST_ALLOWED {
+        // Twice more, in case the machine was busy.
+        let again = (0..2).map(|_| {
+            let began = Instant::now();
+            target.1(input);
+            began.elapsed()
+        });
+        let least = again.min().unwrap_or(took);
+        assert!(least < SLOWEST_ALLOWED, "{}: {least:?} for the input {}", target.0, keep(target.0, input).display());
+    }
+    (trace, took)
+}
+
+fn keep(name: &str, input: &[u8]) -> PathBuf {
+    let mut sum = 0xCBF2_9CE4_8422_2325_u64;
+    for byte in input {
+        sum = (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3);
+    }
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("failed-{name}-{sum:016x}"));
+    std::fs::write(&path, input).unwrap();
+    path
+}
+
+fn fuzz(name: &str) {
+    let target = *ALL.iter().find(|(known, _)| *known == name).unwrap();
+    if let Ok(path) = std::env::var("FUZZ_INPUT") {
+        let (trace, took) = run(target, &std::fs::read(&path).unwrap());
+        println!("{name}: {path} gives {trace:016x} in {took:?}");
+        return;
+    }
+    let settings = Settings::new();
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "no seeds");
+    let mut corpus: Vec<Vec<u8>> = Vec::new();
+    let mut slowest = Duration::ZERO;
+    let mut seen = HashSet::new();
+    for path in &files {
+        let input = std::fs::read(path).unwrap();
+        let (trace, took) = run(target, &input);
+        seen.insert(trace);
+        corpus.push(input);
+        slowest = slowest.max(took);
+    }
+    let seeds = corpus.len();
+    let mut random = Random::new(settings.seed);
+    let mut executions = seeds;
+    let end = Instant::now() + Duration::from_secs_f64(settings.seconds);
+    while Instant::now() < end {
+        let mut input = corpus[random.below(corpus.len())].clone();
+        let other = &corpus[random.below(corpus.len())];
+        mutate(&mut input, other, &mut random);
+        let (trace, took) = run(target, &input);
+        slowest = slowest.max(took);
+        executions += 1;
+        // Slow inputs are kept as seeds only: their offspring would take all the time.
+        if seen.insert(trace) && took < WORTH_KEEPING {
+            corpus.push(input);
+        }
+    }
+    println!(
+        "{name:<9} {executions:>8} inputs from {seeds} seeds, {:>5} kinds of behaviour, slowest {:.0} ms",
+        seen.len(),
+        slowest.as_secs_f64() * 1000.0
+    );
+    if let Some(peak) = peak_memory_kb() {
+        assert!(peak < MOST_MEMORY_KB, "{peak} kB of memory at the most");
+    }
+}
+
+/// Most memory this process had so far; only Linux says.
+fn peak_memory_kb() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse().ok()
+}
+
+#[test]
+fn wav() {
+    fuzz("wav");
+}
+
+#[test]
+fn analyzer() {
+    fuzz("analyzer");
+}
+
+#[test]
+fn analyze() {
+    fuzz("analyze");
+}
+
+#[test]
+fn stream() {
+    fuzz("stream");
+}
+
+#[test]
+fn the_same_seed_makes_the_same_inputs() {
+    let make = || {
+        let (mut random, mut input) = (Random::new(7), b"RIFF of a kind".to_vec());
+        (0..100).for_each(|_| mutate(&mut input, b"other", &mut random));
+        input
+    };
+    assert_eq!(make(), make());
+}

@@ -1,0 +1,10 @@
+//! WAV files: the target is in crates/voice/tests/fuzzing/targets.rs.
+#![no_main]
+#![allow(dead_code)]
+
+#[path = "../../crates/voice/tests/fuzzing/targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    targets::wav_file(data);
+});
