@@ -14,6 +14,7 @@ pub mod intensity;
 mod interpolate;
 mod math;
 mod measure;
+pub mod nuclei;
 pub mod pauses;
 pub mod perturbation;
 mod pieces;

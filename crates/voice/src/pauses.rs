@@ -3,29 +3,25 @@
 //! Made for calls: thresholds follow the background of every 10 s, so one loud syllable, comfort
 //! noise or a muted stretch does not redefine silence for the whole recording. Leading and
 //! trailing silence is not a pause.
+//!
+//! It looks twice. The first look finds what is clearly speech, 10 ms at a time. The second
+//! follows every word into the gap beside it until it cannot be told from that gap's own noise, so
+//! that a pause is the time in which nothing of the words is left.
+
+mod classify;
+mod edges;
+mod levels;
 
 use crate::sound::Sound;
 use crate::stats;
+use levels::{BLOCK_S, Blocks};
 
 /// Level frames: 20 ms long, every 10 ms.
 const FRAME_S: f64 = 0.02;
 const STEP_S: f64 = 0.01;
-
-/// Stretch over which one background level is assumed, in frames (10 s).
-const BLOCK_FRAMES: usize = 1000;
-
-/// Non-speech frames a block needs for its own background level (0.3 s).
-const MIN_FLOOR_FRAMES: usize = 30;
-
-/// Speech is this far above the background...
-const ABOVE_FLOOR_DB: f64 = 9.0;
-/// ...and not further than this below loud speech, whatever the background...
-const BELOW_LOUD_DB: f64 = 30.0;
-/// ...while anything this close to loud speech is speech: a background estimate that high has
-/// caught speech itself.
-const NEAR_LOUD_DB: f64 = 10.0;
-/// Once begun, speech goes on this far below the threshold.
-const HYSTERESIS_DB: f64 = 3.0;
+/// Blocks per step, and on either side of a frame's centre.
+const STEP_BLOCKS: usize = (STEP_S / BLOCK_S) as usize;
+const HALF_FRAME_BLOCKS: usize = (0.5 * FRAME_S / BLOCK_S) as usize;
 
 /// Shorter gaps are stop closures, not pauses.
 const MIN_GAP_S: f64 = 0.15;
@@ -33,17 +29,11 @@ const MIN_GAP_S: f64 = 0.15;
 const MIN_BURST_S: f64 = 0.08;
 /// Shortest silence reported as a pause.
 pub const MIN_PAUSE_S: f64 = 0.25;
+/// A silence may read shorter by this, because its two edges are found to about 5 ms each.
+const RESOLUTION_S: f64 = 0.01;
 
 /// Levels are not followed below this: one step of mu-law is -72 dBFS.
 pub const QUIETEST_DBFS: f64 = -80.0;
-
-/// With a smaller range between its quiet and loud frames a recording has no pauses to find.
-const NO_CONTRAST_DB: f64 = 6.0;
-/// In that case it is all speech above this level (the level gate) and none below.
-const SPEECH_LEVEL_DBFS: f64 = -42.0;
-
-/// Rounds of classifying and measuring the background again.
-const ROUNDS: usize = 4;
 
 /// A stretch of time in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -151,106 +141,71 @@ impl SpeechMap {
 /// Finds speech and pauses.
 #[must_use]
 pub fn detect(sound: &Sound<'_>) -> SpeechMap {
-    let (levels, first_centre_s) = levels(sound);
-    let speech = intervals(&classify(&levels), first_centre_s, sound.end());
+    let blocks = Blocks::of(sound);
+    let levels = levels(sound, &blocks);
+    let clear = classify::runs(&classify::classify(&levels), MIN_GAP_S);
+    let speech = words(&blocks, &clear, sound.end());
     let pauses = speech
         .windows(2)
         .filter_map(|pair| match pair {
             [a, b] => Some(Interval { start_s: a.end_s, end_s: b.start_s }),
             _ => None,
         })
-        .filter(|gap| gap.duration_s() >= MIN_PAUSE_S)
+        .filter(|gap| gap.duration_s() >= MIN_PAUSE_S - RESOLUTION_S)
         .collect();
-    let mut map = SpeechMap { levels, first_centre_s, speech, pauses, noise_dbfs: None };
+    let mut map = SpeechMap { levels, first_centre_s: 0.5 * STEP_S, speech, pauses, noise_dbfs: None };
     map.noise_dbfs = background(&map, sound.end());
     map
 }
 
-/// Level of the 20 ms around every 10 ms in dBFS, without any constant offset, and the time of the
-/// first.
-fn levels(sound: &Sound<'_>) -> (Vec<f64>, f64) {
-    let samples = sound.samples();
-    let rate = sound.rate().hz();
-    let length = ((FRAME_S * rate).round() as usize).max(1);
+/// Level of the 20 ms around every 10 ms (5, 15, 25 ms, ...) in dBFS.
+fn levels(sound: &Sound<'_>, blocks: &Blocks) -> Vec<f64> {
     let count = (sound.end() / STEP_S).floor() as usize;
-    let mut out = Vec::with_capacity(count);
-    for k in 0..count {
-        // Centres at 5, 15, 25 ms; rounding keeps 22050 and 44100 Hz from drifting.
-        let centre = ((k as f64 + 0.5) * STEP_S * rate).round() as usize;
-        let from = centre.saturating_sub(length / 2);
-        let to = (centre + length / 2).min(samples.len());
-        let frame = samples.get(from..to).unwrap_or_default();
-        let n = frame.len().max(1) as f64;
-        let mean = frame.iter().sum::<f64>() / n;
-        let power = frame.iter().map(|s| (s - mean) * (s - mean)).sum::<f64>() / n;
-        out.push(if power > 0.0 { (10.0 * power.log10()).max(QUIETEST_DBFS) } else { QUIETEST_DBFS });
-    }
-    (out, 0.5 * STEP_S)
+    (0..count)
+        .map(|k| {
+            let centre = k * STEP_BLOCKS + STEP_BLOCKS / 2;
+            blocks.level(centre.saturating_sub(HALF_FRAME_BLOCKS), centre + HALF_FRAME_BLOCKS)
+        })
+        .collect()
 }
 
-/// Whether each frame is speech, before short gaps and bursts are mended.
-fn classify(levels: &[f64]) -> Vec<bool> {
-    let mut sorted = levels.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let (Some(quiet), Some(loud), Some(loudest)) =
-        (stats::quantile(&sorted, 0.1), stats::quantile(&sorted, 0.95), stats::quantile(&sorted, 0.99))
-    else {
-        return Vec::new();
+/// Stretches of speech with their exact edges, from the runs of clear frames.
+fn words(blocks: &Blocks, clear: &[(usize, usize)], end_s: f64) -> Vec<Interval> {
+    let mut scratch = Vec::new();
+    let mut words: Vec<Interval> = Vec::with_capacity(clear.len());
+    let mut start_s = 0.0;
+    let mut next = clear.iter().peekable();
+    let Some(&&(first, _)) = next.peek() else {
+        return words;
     };
-    // When somebody speaks in less than a twentieth of the time, the 95 % level is background.
-    let loud = if loudest > loud + 15.0 { loudest } else { loud };
-    if loud - quiet < NO_CONTRAST_DB && loudest - stats::quantile(&sorted, 0.01).unwrap_or(quiet) < 2.0 * NO_CONTRAST_DB
-    {
-        return vec![loud > SPEECH_LEVEL_DBFS; levels.len()];
+    if let Some(lead) = edges::silence(blocks, 0, first * STEP_BLOCKS, true, false, &mut scratch) {
+        start_s = lead.end_s;
     }
-    let threshold = |floor: f64| (floor + ABOVE_FLOOR_DB).max(loud - BELOW_LOUD_DB).min(loud - NEAR_LOUD_DB);
-    // Starting from each block's own quiet frames keeps a louder background from reading as speech.
-    let mut floors: Vec<f64> =
-        levels.chunks(BLOCK_FRAMES).map(|block| floor_of(block, &vec![false; block.len()]).unwrap_or(quiet)).collect();
-    let mut speech = vec![false; levels.len()];
-    for _ in 0..ROUNDS {
-        let mut before = false;
-        for (k, (&level, is_speech)) in levels.iter().zip(&mut speech).enumerate() {
-            let threshold = threshold(floors.get(k / BLOCK_FRAMES).copied().unwrap_or(quiet));
-            before = level > threshold - if before { HYSTERESIS_DB } else { 0.0 };
-            *is_speech = before;
-        }
-        let overall = floor_of(levels, &speech);
-        let blocks = levels.chunks(BLOCK_FRAMES).zip(speech.chunks(BLOCK_FRAMES));
-        for (floor, (levels, speech)) in floors.iter_mut().zip(blocks) {
-            *floor = floor_of(levels, speech).or(overall).unwrap_or(quiet);
+    while let Some(&(_, end)) = next.next() {
+        let left = (end * STEP_BLOCKS).min(blocks.count());
+        let (right, last) = match next.peek() {
+            Some(&&(start, _)) => (start * STEP_BLOCKS, false),
+            None => (blocks.count(), true),
+        };
+        let gap = edges::silence(blocks, left, right, false, last, &mut scratch);
+        let word_end_s = match gap {
+            Some(gap) => gap.start_s,
+            None if last => end_s,
+            // The weak parts of two words meet.
+            None => continue,
+        };
+        words.push(Interval { start_s, end_s: word_end_s.min(end_s) });
+        start_s = gap.map_or(end_s, |gap| gap.end_s);
+    }
+    words.retain(|word| word.duration_s() >= MIN_BURST_S);
+    let mut joined: Vec<Interval> = Vec::with_capacity(words.len());
+    for word in words {
+        match joined.last_mut() {
+            Some(before) if word.start_s - before.end_s < MIN_GAP_S => before.end_s = word.end_s,
+            _ => joined.push(word),
         }
     }
-    speech
-}
-
-/// 10th percentile of the non-speech frames that are not digital silence.
-fn floor_of(levels: &[f64], speech: &[bool]) -> Option<f64> {
-    let quiet: Vec<f64> = levels
-        .iter()
-        .zip(speech)
-        .filter(|&(&level, &speech)| !speech && level > QUIETEST_DBFS)
-        .map(|(&level, _)| level)
-        .collect();
-    (quiet.len() >= MIN_FLOOR_FRAMES).then(|| stats::quantile_of(&quiet, 0.1)).flatten()
-}
-
-fn intervals(speech: &[bool], first_centre_s: f64, end_s: f64) -> Vec<Interval> {
-    let edge = |k: usize| (first_centre_s + (k as f64 - 0.5) * STEP_S).min(end_s);
-    let mut found: Vec<Interval> = Vec::new();
-    let mut k = 0;
-    for run in speech.chunk_by(|a, b| a == b) {
-        if run.first() == Some(&true) {
-            let (start_s, end_s) = (edge(k), edge(k + run.len()));
-            match found.last_mut() {
-                Some(last) if start_s - last.end_s < MIN_GAP_S => last.end_s = end_s,
-                _ => found.push(Interval { start_s, end_s }),
-            }
-        }
-        k += run.len();
-    }
-    found.retain(|i| i.duration_s() >= MIN_BURST_S);
-    found
+    joined
 }
 
 fn background(map: &SpeechMap, end_s: f64) -> Option<f64> {

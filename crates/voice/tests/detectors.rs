@@ -1,0 +1,137 @@
+//! Detectors against what is known about recordings: pauses, syllables, vowel windows, tasks.
+//! Tables are printed; run with `--nocapture` to read them. `VOICE_REFERENCE` names another folder
+//! of recordings with a manifest of the same form.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use voice::nuclei;
+use voice::pauses;
+use voice::pitch;
+use voice::sound::Sound;
+use voice::wav::Wav;
+
+fn folder() -> Option<PathBuf> {
+    let path = std::env::var_os("VOICE_REFERENCE").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/reference/voice"),
+        PathBuf::from,
+    );
+    path.is_dir().then_some(path)
+}
+
+fn manifest(folder: &Path) -> Vec<Value> {
+    let bytes = std::fs::read(folder.join("audio/manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_slice(&bytes).unwrap();
+    manifest["files"].as_array().unwrap().clone()
+}
+
+fn recording(folder: &Path, file: &Value, set: &str) -> Wav {
+    let key = if set == "wide" { "file" } else { "ulaw8k" };
+    let path = folder.join("audio").join(file[key].as_str().unwrap());
+    Wav::parse(&std::fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn counted_pauses_match_the_marks() {
+    let Some(folder) = folder() else {
+        println!("reference recordings are not here: skipped");
+        return;
+    };
+    let mut failures = Vec::new();
+    for file in manifest(&folder) {
+        let Some(marks) = file["truth"]["marks"].as_array() else { continue };
+        let id = file["id"].as_str().unwrap();
+        for set in ["wide", "ulaw8k"] {
+            let wav = recording(&folder, &file, set);
+            let map = pauses::detect(&Sound::new(&wav.samples, wav.sample_rate));
+            let at = |k: usize, end: usize| marks[k][end].as_f64().unwrap();
+            let truth: Vec<(f64, f64)> = (1..marks.len()).map(|k| (at(k - 1, 1), at(k, 0))).collect();
+            let (mut worst, mut sum): (f64, f64) = (0.0, 0.0);
+            let found = map.pauses();
+            for (start, end) in &truth {
+                let nearest = found
+                    .iter()
+                    .map(|p| (p.start_s - start, p.end_s - end))
+                    .min_by(|a, b| (a.0.abs() + a.1.abs()).total_cmp(&(b.0.abs() + b.1.abs())))
+                    .unwrap_or((9.0, 9.0));
+                let error = if nearest.0.abs() > nearest.1.abs() { nearest.0 } else { nearest.1 };
+                if error.abs() > worst.abs() {
+                    worst = error;
+                }
+                sum += error.abs();
+                if std::env::var_os("VERBOSE").is_some() && error.abs() > 0.03 {
+                    println!("   {id} {set}: {start:.3}-{end:.3} off by {:+.3} {:+.3}", nearest.0, nearest.1);
+                }
+            }
+            println!(
+                "{id:<26} {set:<7} pauses {:>2} of {:>2}  worst edge {:+5.0} ms, mean {:4.1} ms",
+                found.len(),
+                truth.len(),
+                1e3 * worst,
+                1e3 * sum / truth.len() as f64
+            );
+            if found.len() != truth.len() || worst.abs() > 0.03 {
+                failures.push(format!("{id} {set}: {} of {}, {worst:+.3}", found.len(), truth.len()));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn syllables_are_counted_within_a_fifth() {
+    let Some(folder) = folder() else {
+        println!("reference recordings are not here: skipped");
+        return;
+    };
+    let mut failures = Vec::new();
+    for file in manifest(&folder) {
+        let Some(truth) = file["truth"]["syllables"].as_f64() else { continue };
+        let id = file["id"].as_str().unwrap();
+        for set in ["wide", "ulaw8k"] {
+            let wav = recording(&folder, &file, set);
+            let sound = Sound::new(&wav.samples, wav.sample_rate);
+            let contour = pitch::track(&sound, &nuclei::pitch_settings()).unwrap();
+            let found = nuclei::find(&sound, &contour).unwrap();
+            let map = pauses::detect(&sound);
+            let error = found.count() as f64 / truth - 1.0;
+            println!(
+                "{id:<26} {set:<7} syllables {:>3} of {truth:>3} ({:+5.1} %)  speech rate {:.2}/s, articulation {:.2}/s",
+                found.count(),
+                100.0 * error,
+                found.rate(sound.end()).unwrap(),
+                found.rate(map.speech_s()).unwrap(),
+            );
+            if error.abs() > 0.2 {
+                failures.push(format!("{id} {set}: {} of {truth}", found.count()));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn synthetic_syllables_are_counted_at_every_rate() {
+    use voice::SampleRate;
+    use voice::synth::{TalkSpec, Tract, VoiceSpec, talk};
+    let mut failures = Vec::new();
+    for rate in [2.0, 3.0, 4.0, 5.0, 6.0, 7.0] {
+        for (f0_hz, tract) in [(85.0, Tract::Male), (120.0, Tract::Male), (210.0, Tract::Female)] {
+            for background in [-62.0, -40.0] {
+                let voice = VoiceSpec { f0_hz, tract, background_dbfs: Some(background), ..VoiceSpec::default() };
+                let spec = TalkSpec { syllables_per_s: rate, ..TalkSpec::default() };
+                let recording = talk(&voice, &spec, SampleRate::TELEPHONE);
+                let sound = Sound::new(&recording.samples, SampleRate::TELEPHONE);
+                let contour = pitch::track(&sound, &nuclei::pitch_settings()).unwrap();
+                let found = nuclei::find(&sound, &contour).unwrap().count() as f64;
+                let error = found / recording.truth.syllables as f64 - 1.0;
+                println!("synthetic {rate} per s, {f0_hz} Hz, {background} dBFS: {:+.1} %", 100.0 * error);
+                if error.abs() > 0.2 {
+                    failures.push(format!("{rate} {f0_hz} {background}: {error:+.3}"));
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{failures:?}");
+}
