@@ -165,12 +165,12 @@ pub fn voiced_averages(sound: &Sound<'_>, pitch: &PitchTrack, settings: &Formant
 /// Middle value, or the mean of the two middle ones.
 fn median(values: &mut [f64]) -> Option<f64> {
     let middle = values.len() / 2;
-    let even = values.len() % 2 == 0;
+    let values_are_odd = values.len() % 2 == 1;
     if values.is_empty() {
         return None;
     }
     let (below, &mut upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
-    if !even {
+    if values_are_odd {
         return Some(upper);
     }
     let lower = below.iter().copied().reduce(f64::max)?;
@@ -183,8 +183,7 @@ fn track_where(
     settings: &FormantSettings,
     choose: impl FnOnce(&Frames, &mut [bool]),
 ) -> Option<FormantTrack> {
-    // Also refuses NaN.
-    if !(settings.ceiling_hz > 2.0 * MARGIN_HZ) {
+    if settings.ceiling_hz.is_nan() || settings.ceiling_hz <= 2.0 * MARGIN_HZ {
         return None;
     }
     let resampled = resampling::resample(sound, 2.0 * settings.ceiling_hz)?;
@@ -331,4 +330,94 @@ fn of_roots<const ORDER: usize>(roots: [Option<[f64; 2]>; ORDER], nyquist_hz: f6
         (a, b) => b.is_some().cmp(&a.is_some()),
     });
     found
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::pitch::{self, PitchMethod, PitchSettings};
+    use crate::units::SampleRate;
+
+    /// Pulses with the spectral fall of a voice through resonators of given frequency and bandwidth.
+    fn vowel(formants: &[(f64, f64)], rate: u32, seconds: f64) -> Vec<f64> {
+        let dx = 1.0 / f64::from(rate);
+        let count = (seconds * f64::from(rate)) as usize;
+        let period = rate as usize / 110;
+        let mut samples: Vec<f64> = (0..count).map(|n| if n % period == 0 { 0.3 } else { 0.0 }).collect();
+        let mut level = 0.0;
+        for sample in &mut samples {
+            level = *sample + 0.96 * level;
+            *sample = level;
+        }
+        for &(frequency, bandwidth) in formants {
+            let radius = (-PI * bandwidth * dx).exp();
+            let (a, b) = (2.0 * radius * (2.0 * PI * frequency * dx).cos(), -radius * radius);
+            let (mut y1, mut y2) = (0.0, 0.0);
+            for sample in &mut samples {
+                let y = (1.0 - a - b) * *sample + a * y1 + b * y2;
+                (y2, y1) = (y1, y);
+                *sample = y;
+            }
+        }
+        samples
+    }
+
+    fn contour(sound: &Sound<'_>) -> PitchTrack {
+        pitch::track(sound, &PitchSettings::praat(PitchMethod::Autocorrelation, 75.0, 500.0)).unwrap()
+    }
+
+    #[test]
+    fn resonances_are_read_back() {
+        let truth = [(650.0, 80.0), (1200.0, 90.0), (2500.0, 120.0), (3400.0, 150.0)];
+        let samples = vowel(&truth, 8_000, 1.0);
+        let sound = Sound::new(&samples, SampleRate::TELEPHONE);
+        let found = voiced_averages(&sound, &contour(&sound), &FormantSettings::TELEPHONE).unwrap();
+        for (k, (frequency, bandwidth)) in truth.into_iter().take(REPORTED).enumerate() {
+            assert!((found.mean_hz[k].unwrap() - frequency).abs() < 0.05 * frequency, "{found:?}");
+            assert!((found.median_hz[k].unwrap() - frequency).abs() < 0.05 * frequency, "{found:?}");
+            assert!(found.bandwidth_median_hz[k].unwrap() < 3.0 * bandwidth, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn leaving_out_frames_changes_nothing() {
+        let mut samples = vowel(&[(500.0, 80.0), (1500.0, 100.0)], 16_000, 0.6);
+        samples.extend(vec![0.0; 4_000]);
+        samples.extend(vowel(&[(300.0, 60.0), (2200.0, 100.0)], 16_000, 0.613));
+        let sound = Sound::new(&samples, SampleRate::new(16_000).unwrap());
+        let pitch = contour(&sound);
+        for settings in [FormantSettings::TELEPHONE, FormantSettings::WIDE] {
+            let all = track(&sound, &settings).unwrap();
+            let frequencies: Vec<f64> = (0..(sound.end() / GRID_S).ceil() as usize)
+                .map(|k| k as f64 * GRID_S)
+                .filter(|&time| pitch.value_at(time).is_some())
+                .filter_map(|time| all.value_at(1, time))
+                .map(|formant| formant.frequency_hz)
+                .collect();
+            let averages = voiced_averages(&sound, &pitch, &settings).unwrap();
+            assert_eq!(averages.mean_hz[0], stats::mean(&frequencies));
+        }
+    }
+
+    #[test]
+    fn silence_and_short_sounds_have_no_formants() {
+        let samples = vec![0.0; 8000];
+        let sound = Sound::new(&samples, SampleRate::TELEPHONE);
+        let found = track(&sound, &FormantSettings::TELEPHONE).unwrap();
+        assert!(found.formants().iter().flatten().all(Option::is_none));
+        assert_eq!(found.value_at(1, 0.5), None);
+        let averages = voiced_averages(&sound, &contour(&sound), &FormantSettings::TELEPHONE);
+        assert_eq!(averages, Some(FormantAverages::default()));
+        assert_eq!(track(&Sound::new(&samples[..390], SampleRate::TELEPHONE), &FormantSettings::TELEPHONE), None);
+        assert_eq!(track(&sound, &FormantSettings { formants: 7, ceiling_hz: 3996.0 }), None);
+        assert_eq!(track(&sound, &FormantSettings { formants: 4, ceiling_hz: f64::NAN }), None);
+    }
+
+    #[test]
+    fn medians_are_the_middle() {
+        assert_eq!(median(&mut []), None);
+        assert_eq!(median(&mut [3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&mut [4.0, 1.0, 3.0, 2.0]), Some(2.5));
+    }
 }

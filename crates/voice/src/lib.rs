@@ -19,6 +19,7 @@ pub mod pauses;
 pub mod perturbation;
 mod pieces;
 pub mod pitch;
+mod plans;
 pub mod pulses;
 pub mod quality;
 pub mod report;

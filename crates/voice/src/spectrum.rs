@@ -12,12 +12,12 @@ mod ltas;
 
 use std::f64::consts::PI;
 
-use realfft::RealFftPlanner;
 use realfft::num_complex::Complex;
 
 pub use harmonics::h1_h2_db;
 pub use ltas::{Ltas, Trend};
 
+use crate::plans;
 use crate::sound::Sound;
 
 /// Complex spectrum of a sound that was padded with zeros to a power of two.
@@ -42,7 +42,7 @@ impl Spectrum {
             return Self { bins: Vec::new(), samples: 0, dx: sound.dx(), bin_hz: 0.0 };
         }
         let size = samples.len().next_power_of_two().max(2);
-        let forward = RealFftPlanner::<f64>::new().plan_fft_forward(size);
+        let forward = plans::forward(size);
         let mut input = samples.to_vec();
         input.resize(size, 0.0);
         let mut bins = forward.make_output_vec();
@@ -67,7 +67,7 @@ impl Spectrum {
             return Vec::new();
         }
         let size = 2 * (self.bins.len() - 1);
-        let backward = RealFftPlanner::<f64>::new().plan_fft_inverse(size);
+        let backward = plans::inverse(size);
         let scale = 1.0 / size as f64;
         let gain = BandGain { low_hz, high_hz, skirt_hz, nyquist_hz: 0.5 / self.dx };
         let mut bins: Vec<Complex<f64>> = self

@@ -86,8 +86,8 @@ impl<'a, const ORDER: usize> Burg<'a, ORDER> {
                 break;
             };
             let (product, energy) = sums(forward, backward);
-            // Nothing is left to predict, or not a number.
-            if !(energy > 0.0) {
+            // Nothing is left to predict.
+            if energy.is_nan() || energy <= 0.0 {
                 break;
             }
             let reflection = 2.0 * product / energy;

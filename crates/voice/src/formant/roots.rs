@@ -144,13 +144,13 @@ fn evaluate<const ORDER: usize>(predictors: &[Lanes; ORDER], re: &Lanes, im: &La
     // Quotient coefficients of the first and of the second division: the latest and the one before.
     let (mut b, mut b_before) = ([1.0; LANES], [0.0; LANES]);
     let (mut d, mut d_before) = ([0.0; LANES], [0.0; LANES]);
-    for k in 0..ORDER - 1 {
+    for predictor in predictors.iter().take(ORDER - 1) {
         for lane in 0..LANES {
             // The second division runs two coefficients behind the first.
             let d_next = b_before[lane] + twice[lane] * d[lane] - square[lane] * d_before[lane];
             d_before[lane] = d[lane];
             d[lane] = d_next;
-            let b_next = twice[lane] * b[lane] - square[lane] * b_before[lane] - predictors[k][lane];
+            let b_next = twice[lane] * b[lane] - square[lane] * b_before[lane] - predictor[lane];
             b_before[lane] = b[lane];
             b[lane] = b_next;
         }
@@ -185,4 +185,87 @@ fn is_root<const ORDER: usize>(predictors: &[Lanes; ORDER], re: &Lanes, im: &Lan
         valid[lane] = size <= RESIDUAL * terms[lane];
     }
     valid
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Predictor coefficients of the polynomial with these roots; pairs with imag > 0 get their conjugate.
+    fn predictors<const ORDER: usize>(roots: &[[f64; 2]]) -> [f64; ORDER] {
+        let mut polynomial = vec![1.0];
+        for &[re, im] in roots {
+            let factor = if im == 0.0 { vec![1.0, -re] } else { vec![1.0, -2.0 * re, re * re + im * im] };
+            let mut product = vec![0.0; polynomial.len() + factor.len() - 1];
+            for (i, a) in polynomial.iter().enumerate() {
+                for (j, b) in factor.iter().enumerate() {
+                    product[i + j] += a * b;
+                }
+            }
+            polynomial = product;
+        }
+        std::array::from_fn(|k| -polynomial[k + 1])
+    }
+
+    fn lanes<const ORDER: usize>(polynomials: &[[f64; ORDER]; LANES]) -> [Lanes; ORDER] {
+        std::array::from_fn(|k| std::array::from_fn(|lane| polynomials[lane][k]))
+    }
+
+    fn random(state: &mut u64) -> f64 {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*state >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    #[test]
+    fn every_root_of_random_filters_is_found() {
+        let mut state = 5;
+        for round in 0..500 {
+            let mut expected: Vec<Vec<[f64; 2]>> = Vec::new();
+            let polynomials: [[f64; 10]; LANES] = std::array::from_fn(|_| {
+                let mut roots = Vec::new();
+                // Up to three pairs of real roots among the complex ones.
+                for _ in 0..round % 4 {
+                    roots.push([2.0 * random(&mut state) - 1.0, 0.0]);
+                    roots.push([2.0 * random(&mut state) - 1.0, 0.0]);
+                }
+                while roots.iter().map(|r| if r[1] == 0.0 { 1 } else { 2 }).sum::<usize>() < 10 {
+                    let (sine, cosine) = (PI * (0.01 + 0.98 * random(&mut state))).sin_cos();
+                    let radius = 0.3 + 0.75 * random(&mut state);
+                    roots.push([radius * cosine, radius * sine]);
+                }
+                expected.push(roots.clone());
+                predictors(&roots)
+            });
+            let found = solve(&lanes(&polynomials));
+            for (lane, expected) in expected.iter().enumerate() {
+                let found = found.lane(lane);
+                for root in expected {
+                    let nearest = found.iter().flatten().map(|f| (f[0] - root[0]).hypot(f[1] - root[1]));
+                    // Random roots may nearly coincide, which spreads them.
+                    assert!(nearest.fold(1.0, f64::min) < 1e-3, "round {round}: {root:?} not in {found:?}");
+                }
+                assert!(found.iter().all(Option::is_some), "round {round}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_lane_does_not_depend_on_its_neighbours() {
+        let easy = predictors(&[[0.5, 0.7], [-0.3, 0.8], [0.1, 0.6], [0.9, 0.1]]);
+        // Multiple roots take many more rounds.
+        let hard = predictors(&[[0.9, 0.2], [0.9, 0.2], [0.9, 0.2], [0.9, 0.2]]);
+        let alone: Roots<8> = solve(&lanes(&[easy; LANES]));
+        let mut mixed = [hard; LANES];
+        mixed[3] = easy;
+        assert_eq!(solve(&lanes(&mixed)).lane(3), alone.lane(0));
+        assert!(alone.lane(0).iter().all(Option::is_some));
+    }
+
+    #[test]
+    fn degenerate_polynomials_do_no_harm() {
+        let zero = solve(&[[0.0; LANES]; 8]).lane(0);
+        assert!(zero.iter().flatten().all(|root| root[0].hypot(root[1]) < 0.1), "{zero:?}");
+        let broken = solve(&[[f64::NAN; LANES]; 8]).lane(0);
+        assert_eq!(broken, [None; 8]);
+    }
 }

@@ -134,22 +134,15 @@ impl Ltas {
     #[must_use]
     pub fn tilt_db(&self, trend_top_hz: f64) -> Option<f64> {
         let trend = self.trend(TREND_BOTTOM_HZ, trend_top_hz)?;
-        let power = (0..self.power.len())
+        let bands = ((trend_top_hz / self.bandwidth_hz).ceil() as usize).min(self.power.len());
+        let power = (0..bands)
             .map(|band| {
                 let centre_hz = (band as f64 + 0.5) * self.bandwidth_hz;
                 // Without the constant level, which cancels and could overflow.
                 10_f64.powf(0.1 * trend.slope_db_per_hz * centre_hz)
             })
-            .take_while({
-                let bands = (trend_top_hz / self.bandwidth_hz).ceil() as usize;
-                let mut seen = 0;
-                move |_| {
-                    seen += 1;
-                    seen <= bands
-                }
-            })
             .collect();
-        Self { power, bandwidth_hz: self.bandwidth_hz, nyquist_hz: self.nyquist_hz }.slope_db(trend_top_hz)
+        Self { power, ..*self }.slope_db(trend_top_hz)
     }
 
     /// Slope within the telephone band: 1000-4000 Hz against 0-1000 Hz, in dB.
