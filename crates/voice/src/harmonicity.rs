@@ -1,9 +1,9 @@
-//! Harmonics-to-noise ratio by cross-correlation (Boersma 1993).
+//! Harmonics-to-noise ratio by correlation (Boersma 1993).
 //!
 //! The strongest correlation peak of a frame, `r`, is read as the harmonic share of its energy:
 //! HNR = 10 log10(r / (1 - r)).
 
-use crate::pitch::{Candidate, CandidateFinder, PitchMethod, PitchSettings, Refinement};
+use crate::pitch::{CandidateFinder, PitchMethod, PitchSettings};
 use crate::sound::{Frames, Sound};
 use crate::stats;
 
@@ -56,34 +56,38 @@ impl Harmonicity {
 /// silence threshold 0.1, one period per window. `None` if the sound is too short.
 #[must_use]
 pub fn cross_correlation(sound: &Sound<'_>) -> Option<Harmonicity> {
+    measure(sound, PitchMethod::CrossCorrelationAccurate, 1.0)
+}
+
+/// Harmonicity by autocorrelation with Praat's standard settings: step 0.01 s, floor 75 Hz, silence
+/// threshold 0.1, 4.5 periods per window. The window (120 ms) smooths over more periods than that
+/// of [`cross_correlation`], so a voice that moves reads lower. `None` if the sound is too short.
+#[must_use]
+pub fn autocorrelation(sound: &Sound<'_>) -> Option<Harmonicity> {
+    measure(sound, PitchMethod::AutocorrelationGauss, 4.5)
+}
+
+fn measure(sound: &Sound<'_>, method: PitchMethod, periods_per_window: f64) -> Option<Harmonicity> {
     let nyquist = 0.5 / sound.dx();
-    let mut settings = PitchSettings::praat(PitchMethod::CrossCorrelationAccurate, FLOOR_HZ, nyquist);
+    let mut settings = PitchSettings::praat(method, FLOOR_HZ, nyquist);
+    settings.periods_per_window = periods_per_window;
     settings.time_step_s = Some(TIME_STEP_S);
     settings.silence_threshold = SILENCE_THRESHOLD;
     settings.voicing_threshold = 0.0;
     // Without costs the path finder would just take the strongest candidate of every frame, so it
     // is not needed, and only peaks that can be the strongest have to be refined.
     settings.octave_cost = 0.0;
-    let mut finder = CandidateFinder::new(sound, &settings, Refinement::Winners)?;
+    let mut finder = CandidateFinder::new(sound, &settings)?;
     let frames = finder.frames();
-    let ceiling = finder.ceiling_hz();
-    let mut candidates: Vec<Candidate> = Vec::new();
     let mut db = Vec::with_capacity(frames.count);
     for k in 0..frames.count {
         let intensity = finder.intensity(frames.time(k));
-        let mut best = (2.0 - intensity / SILENCE_THRESHOLD).max(0.0);
+        let unvoiced = (2.0 - intensity / SILENCE_THRESHOLD).max(0.0);
         let mut strongest = None;
         // No correlation exceeds 1.
-        if best < 1.0 {
-            candidates.clear();
-            candidates.push(Candidate::UNVOICED);
-            finder.find(&mut candidates);
-            for candidate in candidates.iter().skip(1) {
-                if candidate.frequency < ceiling && candidate.strength > best {
-                    best = candidate.strength;
-                    strongest = Some(candidate.strength);
-                }
-            }
+        if unvoiced < 1.0 {
+            finder.find();
+            strongest = finder.strongest().map(|c| c.strength).filter(|&strength| strength > unvoiced);
         }
         db.push(strongest.map(ratio_db));
     }

@@ -1,6 +1,6 @@
 //! Intensity contour: level of the signal under a long smooth window, without pitch ripple.
 
-use crate::math::bessel_i0;
+use crate::math::{self, bessel_i0};
 use crate::sound::{Frames, Sound};
 use crate::stats;
 
@@ -58,28 +58,40 @@ pub fn contour(sound: &Sound<'_>, floor_hz: f64) -> Option<Intensity> {
             bessel_i0(shape * (1.0 - x * x).max(0.0).sqrt())
         })
         .collect();
-    let db = (0..frames.count)
-        .map(|k| {
-            let centre = sound.nearest_index(frames.time(k));
-            let first = centre - half;
-            let samples = sound.between(first, centre + half);
-            let skip = usize::try_from(1 - first).unwrap_or(0);
-            level(samples, window.get(skip..).unwrap_or_default())
-        })
-        .collect();
+    let mut db = vec![0.0; frames.count];
+    pulp::Arch::new().dispatch(Levels { sound, frames, half, window: &window, db: &mut db });
     Some(Intensity { frames, db })
 }
 
-fn level(samples: &[f64], window: &[f64]) -> f64 {
-    let mean = samples.iter().sum::<f64>() / samples.len().max(1) as f64;
-    let (mut energy, mut weights) = (0.0, 0.0);
-    for (sample, weight) in samples.iter().zip(window) {
-        let deviation = sample - mean;
-        energy += deviation * deviation * weight;
-        weights += weight;
+/// The levels of all frames, as a step that can be compiled for every kind of vector register.
+struct Levels<'a> {
+    sound: &'a Sound<'a>,
+    frames: Frames,
+    /// Samples to each side of a frame's centre.
+    half: i64,
+    window: &'a [f64],
+    db: &'a mut [f64],
+}
+
+impl pulp::NullaryFnOnce for Levels<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let whole = math::sum(self.window);
+        for (k, to) in self.db.iter_mut().enumerate() {
+            let centre = self.sound.nearest_index(self.frames.time(k));
+            let first = centre - self.half;
+            let samples = self.sound.between(first, centre + self.half);
+            let skip = usize::try_from(1 - first).unwrap_or(0);
+            let window = self.window.get(skip..).unwrap_or_default();
+            let window = window.get(..samples.len()).unwrap_or(window);
+            let weights = if window.len() == self.window.len() { whole } else { math::sum(window) };
+            let mean = math::sum(samples) / samples.len().max(1) as f64;
+            let power = math::weighted_energy(samples, mean, window) / weights / REFERENCE;
+            *to = if power > 1e-30 { 10.0 * power.log10() } else { SILENCE_DB };
+        }
     }
-    let power = energy / weights / REFERENCE;
-    if power > 1e-30 { 10.0 * power.log10() } else { SILENCE_DB }
 }
 
 #[cfg(test)]

@@ -101,7 +101,8 @@ pub(crate) fn improve_maximum(y: &[f64], peak: usize, depth: usize) -> (f64, f64
 /// The first point is the golden section, not the known peak sample: near lag 2 the interpolated
 /// correlation has more than one maximum between samples, and which one is found is part of the
 /// agreement with the reference (starting at the peak moved some HNR means by 0.03 dB).
-fn brent(mut f: impl FnMut(f64) -> f64, mut a: f64, mut b: f64) -> (f64, f64) {
+#[inline(always)]
+pub(crate) fn brent(mut f: impl FnMut(f64) -> f64, mut a: f64, mut b: f64) -> (f64, f64) {
     let golden = 1.0 - 0.618_033_988_749_894_9;
     let relative = f64::EPSILON.sqrt();
     // best, second best, and the previous second best point

@@ -6,10 +6,13 @@
 //! one per frame by strength, octave and transition costs.
 
 mod candidates;
+mod correlation;
 mod joined;
 mod path;
+mod segment;
+mod summit;
 
-pub(crate) use candidates::{Candidate, CandidateFinder, Refinement};
+pub(crate) use candidates::CandidateFinder;
 
 use crate::sound::{Frames, Sound};
 use crate::stats;
@@ -217,19 +220,18 @@ pub struct PitchSummary {
 /// leave no room for a period.
 #[must_use]
 pub fn track(sound: &Sound<'_>, settings: &PitchSettings) -> Option<PitchTrack> {
-    let mut finder = CandidateFinder::new(sound, settings, Refinement::All)?;
+    let mut finder = CandidateFinder::new(sound, settings)?;
     let frames = finder.frames();
-    let mut lattice = path::Lattice::new(settings, finder.ceiling_hz(), frames.dt);
-    let mut candidates = Vec::with_capacity(settings.max_candidates);
+    let mut lattice = path::Lattice::new(settings, &finder);
     for k in 0..frames.count {
         let intensity = finder.intensity(frames.time(k));
-        candidates.clear();
-        candidates.push(Candidate::UNVOICED);
         // A frame this quiet is unvoiced whatever its candidates are, so do not look for them.
         if !lattice.surely_unvoiced(intensity) {
-            finder.find(&mut candidates);
+            finder.find();
+            lattice.push(intensity, finder.peaks(), |peak| finder.refine(peak));
+        } else {
+            lattice.push(intensity, &[], |peak| finder.refine(peak));
         }
-        lattice.push(intensity, &candidates);
     }
     let (f0, strength) = lattice.best_path();
     Some(PitchTrack { frames, f0, strength, end_s: sound.end() })

@@ -4,7 +4,7 @@
 //! and walked to the left and to the right (the "periodic, cc" point process of Praat).
 
 use crate::interpolate::parabola;
-use crate::math::dot;
+use crate::math::{dot, largest_deviation, sliding_products};
 use crate::pitch::PitchTrack;
 use crate::sound::Sound;
 
@@ -26,7 +26,14 @@ const EDGE_PEAK: f64 = 0.023_333;
 #[must_use]
 pub fn find(sound: &Sound<'_>, pitch: &PitchTrack) -> Vec<f64> {
     let peak = sound.samples().iter().fold(0.0, |p: f64, s| p.max(s.abs()));
-    let mut walker = Walker { sound, pitch, global_peak: peak, pulses: Vec::new(), last_right: f64::NEG_INFINITY };
+    let mut walker = Walker {
+        sound,
+        pitch,
+        global_peak: peak,
+        pulses: Vec::new(),
+        last_right: f64::NEG_INFINITY,
+        correlations: Vec::new(),
+    };
     let mut time = 0.0;
     while let Some((from, to)) = next_voiced_stretch(pitch, time) {
         if to <= time {
@@ -71,6 +78,8 @@ struct Walker<'a> {
     pulses: Vec<f64>,
     /// Last pulse added on a walk to the right; a later walk to the left must not run into it.
     last_right: f64,
+    /// Correlation at every shift that is tried.
+    correlations: Vec<f64>,
 }
 
 impl Walker<'_> {
@@ -173,7 +182,7 @@ impl Walker<'_> {
     }
 
     /// The shift of one period's worth of signal around `time` that matches best.
-    fn best_shift(&self, time: f64, f0: f64, direction: Direction) -> Option<Match> {
+    fn best_shift(&mut self, time: f64, f0: f64, direction: Direction) -> Option<Match> {
         let sound = self.sound;
         let half = 0.5 / f0;
         let (near, far) = match direction {
@@ -182,32 +191,83 @@ impl Walker<'_> {
         };
         let fixed = sound.nearest_index(time - half);
         let last = sound.nearest_index(time + half);
-        let (mut r2, mut r3) = (0.0, 0.0);
-        let mut best: Option<([f64; 3], i64, f64)> = None;
-        for moved in sound.low_index(near - half)..=sound.high_index(far - half) {
-            let (a, b) = self.overlap(fixed, last, moved);
-            let product = dot(a, b);
-            let r1 = r2;
-            r2 = r3;
-            r3 = if product == 0.0 { 0.0 } else { product / (dot(a, a) * dot(b, b)).sqrt() };
-            if r2 > best.map_or(-1.0, |(triple, ..)| triple[1]) && r2 >= r1 && r2 >= r3 {
-                // The peak is that of the stretch one step after the maximum; see the traps of
-                // the reference implementation.
-                let peak = b.iter().fold(0.0, |p: f64, s| p.max(s.abs()));
-                best = Some(([r1, r2, r3], moved - 1, peak));
+        let first = sound.low_index(near - half);
+        let end = sound.high_index(far - half) + last - fixed;
+        self.correlations.clear();
+        self.correlations.resize(usize::try_from(end - first - last + fixed + 1).ok()?, 0.0);
+        if fixed.min(first) >= 1 && last.max(end) <= sound.samples().len() as i64 {
+            let (base, moving) = (sound.between(fixed, last), sound.between(first, end));
+            pulp::Arch::new().dispatch(Correlate { base, moving, out: &mut self.correlations });
+        } else {
+            // At the ends of the sound every shift has another overlap.
+            for (moved, to) in (first..).zip(&mut self.correlations) {
+                let (a, b) = overlap(sound, fixed, last, moved);
+                let product = dot(a, b);
+                *to = if product == 0.0 { 0.0 } else { product / (dot(a, a) * dot(b, b)).sqrt() };
             }
         }
-        let ([r1, r2, r3], position, peak) = best?;
+        let (mut r2, mut r3) = (0.0, 0.0);
+        let mut best: Option<([f64; 3], i64)> = None;
+        for (moved, &correlation) in (first..).zip(&self.correlations) {
+            let r1 = r2;
+            r2 = r3;
+            r3 = correlation;
+            if r2 > best.map_or(-1.0, |(triple, _)| triple[1]) && r2 >= r1 && r2 >= r3 {
+                best = Some(([r1, r2, r3], moved));
+            }
+        }
+        let ([r1, r2, r3], after) = best?;
+        // The peak is that of the stretch one step after the maximum; see the traps of the
+        // reference implementation.
+        let peak = largest_deviation(overlap(sound, fixed, last, after).1, 0.0);
         let (offset, correlation) = parabola(r1, r2, r3);
-        Some(Match { time: time + (position as f64 + offset - fixed as f64) * sound.dx(), correlation, peak })
+        let shift = (after - 1) as f64 + offset - fixed as f64;
+        Some(Match { time: time + shift * sound.dx(), correlation, peak })
     }
+}
 
-    /// The fixed stretch `fixed..=last` and the one that starts at `moved`, cut to the samples
-    /// that exist in both places.
-    fn overlap(&self, fixed: i64, last: i64, moved: i64) -> (&[f64], &[f64]) {
-        let count = self.sound.samples().len() as i64;
-        let skip = 0.max(1 - fixed).max(1 - moved);
-        let end = (last - fixed).min(count - fixed).min(count - moved);
-        (self.sound.between(fixed + skip, fixed + end), self.sound.between(moved + skip, moved + end))
+/// The fixed stretch `fixed..=last` and the one that starts at `moved`, cut to the samples that
+/// exist in both places.
+fn overlap<'a>(sound: &Sound<'a>, fixed: i64, last: i64, moved: i64) -> (&'a [f64], &'a [f64]) {
+    let count = sound.samples().len() as i64;
+    let skip = 0.max(1 - fixed).max(1 - moved);
+    let end = (last - fixed).min(count - fixed).min(count - moved);
+    (sound.between(fixed + skip, fixed + end), sound.between(moved + skip, moved + end))
+}
+
+/// Where the energy of a moving stretch has fallen to this share of its largest, the running sum
+/// has lost digits and is made anew.
+const RUNNING_ENERGY_SHARE: f64 = 1e-6;
+
+/// Normalised correlation of a stretch with one of the same length that moves sample by sample.
+struct Correlate<'a> {
+    base: &'a [f64],
+    moving: &'a [f64],
+    out: &'a mut [f64],
+}
+
+impl pulp::NullaryFnOnce for Correlate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { base, moving, out } = self;
+        sliding_products(base, moving, out);
+        let fixed_energy = dot(base, base);
+        let mut energy = dot(moving.get(..base.len()).unwrap_or_default(), moving);
+        let mut largest = energy;
+        let edges = moving.iter().zip(moving.iter().skip(base.len()).chain(std::iter::once(&0.0)));
+        for (k, (to, (leaving, entering))) in out.iter_mut().zip(edges).enumerate() {
+            // Without signal on one side there is no correlation.
+            *to = if *to == 0.0 { 0.0 } else { *to / (fixed_energy * energy).sqrt() };
+            energy += entering * entering - leaving * leaving;
+            if energy > largest {
+                largest = energy;
+            } else if energy <= RUNNING_ENERGY_SHARE * largest {
+                let stretch = moving.get(k + 1..).unwrap_or_default();
+                let stretch = stretch.get(..base.len()).unwrap_or_default();
+                energy = dot(stretch, stretch);
+            }
+        }
     }
 }

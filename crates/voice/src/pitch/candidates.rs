@@ -1,49 +1,56 @@
 //! Pitch candidates of one frame: peaks of a normalised correlation, placed between samples.
+//!
+//! Finding the peaks is cheap; placing one exactly is not. So [`CandidateFinder::find`] only lists
+//! them, and whoever weighs them asks [`CandidateFinder::refine`] for those that matter.
 
-use std::f64::consts::PI;
-use std::sync::Arc;
-
-use realfft::num_complex::Complex;
-use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
-
+use super::correlation::{Autocorrelator, cross_correlate};
+use super::summit::{curve, summit};
 use super::{PitchMethod, PitchSettings};
-use crate::interpolate::{SINC_70, SINC_700, improve_maximum, parabola, sinc};
+use crate::interpolate::{SINC_70, SINC_700, parabola, sinc};
+use crate::math;
 use crate::sound::{Frames, Sound};
 
-/// Depth of the first, coarse reading of a peak's height.
+/// Depth of the coarse reading of a peak's height.
 const COARSE_DEPTH: usize = 30;
 
 /// Rounding noise of the correlation. Inside digital silence it is flat to the last bits, and
 /// without this allowance those bits would make peaks.
 const PLATEAU: f64 = 1e-12;
 
-/// When only the winner matters: peaks within this of the best coarse height can still win.
-const WINNING_MARGIN: f64 = 0.1;
+/// How much higher than its parabola a peak can turn out to be, as a share of the largest third
+/// difference of the correlation around it.
+///
+/// A third difference is what a parabola cannot follow. Over 99,488 peaks of speech, synthetic
+/// voices, music and noise (of bands up to the Nyquist frequency too) the largest share was 0.14;
+/// a pure tone just below the Nyquist frequency can need 0.3.
+const ROUGHNESS_SHARE: f64 = 0.4;
 
-/// When only the winner matters: the coarse height of peaks at shorter lags is not to be trusted.
-const SHORT_LAG: usize = 12;
+/// Added to that for curves so smooth that rounding and the sinc's own ripple matter.
+const HEIGHT_ALLOWANCE: f64 = 2e-3;
+
+/// Third differences are summed up in groups of so many lags, and looked at so far around a peak,
+/// because high-frequency ripple comes and goes in beats.
+const ROUGHNESS_GROUP: usize = 8;
+const ROUGHNESS_SPAN: usize = 18;
 
 /// One possible frequency of a frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Candidate {
-    /// In Hz; 0 for the unvoiced candidate.
+    /// In Hz.
     pub(crate) frequency: f64,
     /// Normalised correlation, 0..1.
     pub(crate) strength: f64,
-    lag: usize,
 }
 
-impl Candidate {
-    pub(crate) const UNVOICED: Self = Self { frequency: 0.0, strength: 0.0, lag: 0 };
-}
-
-/// Which candidates get the expensive refinement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refinement {
-    /// Every one: a path finder will weigh them.
-    All,
-    /// Those that could be the strongest.
-    Winners,
+/// A maximum among the samples of the correlation. The true one is within a sample of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Peak {
+    /// In samples.
+    pub(crate) lag: usize,
+    /// Vertex of the parabola through the three highest samples, in samples.
+    pub(crate) position: f64,
+    /// The refined strength is never more than this; see [`ROUGHNESS_SHARE`].
+    pub(crate) most: f64,
 }
 
 enum Engine {
@@ -58,11 +65,15 @@ enum Engine {
 /// Correlates frames and finds their peaks; all buffers are made once.
 pub(crate) struct CandidateFinder<'a> {
     sound: Sound<'a>,
-    settings: PitchSettings,
-    refinement: Refinement,
+    arch: pulp::Arch,
     frames: Frames,
     ceiling: f64,
-    max_candidates: usize,
+    /// Without the unvoiced one.
+    max_peaks: usize,
+    floor: f64,
+    octave_cost: f64,
+    /// Correlation a peak has to exceed.
+    least_correlation: f64,
     /// Samples in the longest period.
     period: i64,
     half_period: usize,
@@ -79,11 +90,16 @@ pub(crate) struct CandidateFinder<'a> {
     local_peak: f64,
     /// Correlation at lags -reach..=reach, so that peaks near lag 0 are interpolated well.
     correlation: Vec<f64>,
+    /// Largest third difference in every group of lags, from lag -2 on.
+    roughness: Vec<f64>,
+    peaks: Vec<Peak>,
+    /// Weakness of every peak, where they are too many.
+    weakness: Vec<f64>,
 }
 
 impl<'a> CandidateFinder<'a> {
     /// Sizes everything; `None` if the sound is too short or the settings make no sense.
-    pub(crate) fn new(sound: &Sound<'a>, settings: &PitchSettings, refinement: Refinement) -> Option<Self> {
+    pub(crate) fn new(sound: &Sound<'a>, settings: &PitchSettings) -> Option<Self> {
         let dx = sound.dx();
         let floor = settings.floor_hz;
         let base = settings.periods_per_window;
@@ -113,33 +129,41 @@ impl<'a> CandidateFinder<'a> {
         let span_s = 1.0 / floor + window_s;
         let frames = sound.frames(if cross { span_s } else { window_s }, dt)?;
         let engine = if cross {
-            Engine::Cross { span_s, stretch: Vec::with_capacity(2 * window) }
+            Engine::Cross { span_s, stretch: Vec::with_capacity(2 * window + 2) }
         } else {
             let gauss = settings.method == PitchMethod::AutocorrelationGauss;
-            Engine::Auto(Box::new(Autocorrelator::new(window, depth_factor, gauss)?))
+            Engine::Auto(Box::new(Autocorrelator::new(window, reach, gauss)?))
         };
         let mut correlation = vec![0.0; 2 * reach + 1];
         *correlation.get_mut(reach)? = 1.0;
+        let arch = pulp::Arch::new();
+        let samples = sound.samples();
+        let mean = arch.dispatch(math::Sum(samples)) / samples.len().max(1) as f64;
         Some(Self {
             sound: *sound,
-            settings: *settings,
-            refinement,
+            arch,
             frames,
             ceiling,
-            max_candidates,
+            max_peaks: max_candidates.saturating_sub(1),
+            floor,
+            octave_cost: settings.octave_cost,
+            least_correlation: 0.5 * settings.voicing_threshold,
             period: i64::try_from(period).ok()?,
             half_period: period / 2 + 1,
             window,
             max_lag,
             reach,
             final_depth,
-            global_peak: peak_around_mean(sound.samples()),
+            global_peak: arch.dispatch(math::LargestDeviation { values: samples, middle: mean }),
             engine,
             frame: vec![0.0; window],
             time: 0.0,
             local_mean: 0.0,
             local_peak: 0.0,
             correlation,
+            roughness: Vec::with_capacity(reach / ROUGHNESS_GROUP + 1),
+            peaks: Vec::with_capacity(max_lag / 2 + 1),
+            weakness: Vec::with_capacity(max_lag / 2 + 1),
         })
     }
 
@@ -159,227 +183,259 @@ impl<'a> CandidateFinder<'a> {
             self.local_peak = 0.0;
             return 0.0;
         }
-        let left = self.sound.low_index(time);
+        let arch = self.arch;
+        arch.dispatch(Cut(self));
+        (self.local_peak / self.global_peak).min(1.0)
+    }
+
+    #[inline(always)]
+    fn cut(&mut self) {
+        let left = self.sound.low_index(self.time);
         let right = left + 1;
         let around = self.sound.between(right - self.period, left + self.period);
-        self.local_mean = around.iter().sum::<f64>() / (2 * self.period) as f64;
+        self.local_mean = math::sum(around) / (2 * self.period) as f64;
 
         let half = (self.window / 2) as i64;
         let samples = self.sound.between(right - half, left + half);
         // At the very ends rounding may ask for a sample that is not there.
         let missing = usize::try_from(half - right + 1).unwrap_or(0).min(self.window);
-        self.frame.fill(0.0);
-        for (to, from) in self.frame.iter_mut().skip(missing).zip(samples) {
-            *to = from - self.local_mean;
-        }
-        if let Engine::Auto(auto) = &self.engine {
-            for (value, weight) in self.frame.iter_mut().zip(&auto.window) {
-                *value *= weight;
+        let mean = self.local_mean;
+        let middle = |window: usize, half_period: usize| {
+            let half = window / 2;
+            half.saturating_sub(half_period)..(half + half_period).min(window)
+        };
+        let middle = middle(self.window, self.half_period);
+        self.local_peak = match &self.engine {
+            Engine::Auto(auto) => {
+                if samples.len() < self.window {
+                    self.frame.fill(0.0);
+                }
+                let to = self.frame.get_mut(missing..).unwrap_or_default();
+                let window = auto.window().get(missing..).unwrap_or_default();
+                for ((to, from), weight) in to.iter_mut().zip(samples).zip(window) {
+                    *to = (from - mean) * weight;
+                }
+                math::largest_deviation(self.frame.get(middle).unwrap_or_default(), 0.0)
             }
-        }
-        let half = self.window / 2;
-        let first = half.saturating_sub(self.half_period);
-        let last = (half + self.half_period).min(self.window);
-        let middle = self.frame.get(first..last).unwrap_or_default();
-        self.local_peak = middle.iter().fold(0.0, |peak, v| v.abs().max(peak));
-        (self.local_peak / self.global_peak).min(1.0)
-    }
-
-    /// Appends the voiced candidates of the frame last given to [`Self::intensity`].
-    pub(crate) fn find(&mut self, out: &mut Vec<Candidate>) {
-        if self.local_peak <= 0.0 {
-            return;
-        }
-        self.correlate();
-        let first = out.len();
-        self.coarse_peaks(out, first);
-        let threshold = match self.refinement {
-            Refinement::All => f64::NEG_INFINITY,
-            Refinement::Winners => {
-                let best = out.iter().fold(0.0, |b: f64, c| b.max(c.strength));
-                best - WINNING_MARGIN
+            // The samples themselves are correlated, so only their peak is needed.
+            Engine::Cross { .. } => {
+                let first = middle.start.saturating_sub(missing);
+                let last = middle.end.saturating_sub(missing).min(samples.len());
+                math::largest_deviation(samples.get(first..last).unwrap_or_default(), mean)
             }
         };
-        let dx = self.sound.dx();
-        for candidate in out.iter_mut().skip(first) {
-            if candidate.strength < threshold && candidate.lag >= SHORT_LAG {
-                continue;
+    }
+
+    /// Lists the peaks of the frame last given to [`Self::intensity`], shortest lag first unless
+    /// there are too many of them.
+    pub(crate) fn find(&mut self) {
+        self.peaks.clear();
+        if self.local_peak > 0.0 {
+            let arch = self.arch;
+            if let Engine::Auto(auto) = &mut self.engine {
+                let positive = self.correlation.get_mut(self.reach + 1..).unwrap_or_default();
+                auto.correlate(&self.frame, positive);
             }
-            let depth = if candidate.frequency > 0.3 / dx { SINC_700 } else { self.final_depth };
-            let centre = self.reach + 1;
-            let (position, height) = improve_maximum(&self.correlation, centre + candidate.lag, depth);
-            candidate.frequency = 1.0 / dx / (position - centre as f64);
-            candidate.strength = reflect(height);
+            arch.dispatch(ListPeaks(self));
         }
     }
 
-    /// Peaks with parabolic lag and coarse height, at most `max_candidates` with the unvoiced one.
-    fn coarse_peaks(&self, out: &mut Vec<Candidate>, first: usize) {
-        let dx = self.sound.dx();
-        let centre = self.reach + 1;
-        let forward = self.correlation.get(self.reach..).unwrap_or_default();
-        // Without the octave's share the weakest could be a good low candidate.
-        let weakness =
-            |c: &Candidate| c.strength - self.settings.octave_cost * (self.settings.floor_hz / c.frequency).log2();
-        for (k, around) in forward.windows(3).enumerate().skip(1) {
-            let lag = k + 1;
-            if lag >= self.max_lag || lag >= self.reach {
-                break;
-            }
-            let &[before, here, after] = around else {
-                break;
-            };
-            if here <= 0.5 * self.settings.voicing_threshold || here <= before + PLATEAU || here < after - PLATEAU {
-                continue;
-            }
-            let position = lag as f64 + parabola(before, here, after).0;
-            let height = sinc(&self.correlation, centre as f64 + position, COARSE_DEPTH);
-            let candidate = Candidate { frequency: 1.0 / dx / position, strength: reflect(height), lag };
-            if out.len() < self.max_candidates {
-                out.push(candidate);
-                continue;
-            }
-            let mut weakest: Option<(usize, f64)> = None;
-            for (place, stored) in out.iter().enumerate().skip(first) {
-                let value = weakness(stored);
-                if weakest.is_none_or(|(_, w)| value < w) {
-                    weakest = Some((place, value));
-                }
-            }
-            if let Some((place, value)) = weakest
-                && weakness(&candidate) > value
-                && let Some(slot) = out.get_mut(place)
-            {
-                *slot = candidate;
-            }
-        }
+    /// What [`Self::find`] listed.
+    pub(crate) fn peaks(&self) -> &[Peak] {
+        &self.peaks
     }
 
-    fn correlate(&mut self) {
+    /// Samples per second and the longest lag any peak can have.
+    pub(crate) fn lags(&self) -> (f64, usize) {
+        (1.0 / self.sound.dx(), self.max_lag)
+    }
+
+    #[inline(always)]
+    fn list_peaks(&mut self) {
         let (negative, positive) = self.correlation.split_at_mut(self.reach + 1);
-        match &mut self.engine {
-            Engine::Auto(auto) => auto.correlate(&self.frame, positive),
-            Engine::Cross { span_s, stretch } => {
-                let start = self.sound.low_index(self.time - 0.5 * *span_s).max(1);
-                let end = start + (self.max_lag + self.window) as i64 - 1;
-                stretch.clear();
-                let samples = self.sound.between(start, end);
-                stretch.extend(samples.iter().map(|s| s - self.local_mean));
-                cross_correlate(stretch, self.window, positive);
-            }
+        if let Engine::Cross { span_s, stretch } = &mut self.engine {
+            let start = self.sound.low_index(self.time - 0.5 * *span_s).max(1);
+            let end = start + (self.max_lag + self.window) as i64 - 1;
+            stretch.clear();
+            let mean = self.local_mean;
+            stretch.extend(self.sound.between(start, end).iter().map(|s| s - mean));
+            cross_correlate(stretch, self.window, positive);
         }
         for (mirrored, value) in negative.iter_mut().rev().skip(1).zip(positive.iter()) {
             *mirrored = *value;
         }
-    }
-}
-
-/// Autocorrelation by FFT, divided by that of the window.
-struct Autocorrelator {
-    window: Vec<f64>,
-    /// Normalised autocorrelation of the window from lag 1 on.
-    window_correlation: Vec<f64>,
-    forward: Arc<dyn RealToComplex<f64>>,
-    inverse: Arc<dyn ComplexToReal<f64>>,
-    real: Vec<f64>,
-    spectrum: Vec<Complex<f64>>,
-    scratch_forward: Vec<Complex<f64>>,
-    scratch_inverse: Vec<Complex<f64>>,
-}
-
-impl Autocorrelator {
-    fn new(points: usize, depth_factor: f64, gauss: bool) -> Option<Self> {
-        let needed = (points as f64 * (1.0 + depth_factor)).ceil() as usize;
-        let size = needed.next_power_of_two();
-        let mut planner = RealFftPlanner::new();
-        let forward = planner.plan_fft_forward(size);
-        let inverse = planner.plan_fft_inverse(size);
-        let window: Vec<f64> = (1..=points)
-            .map(|i| {
-                if gauss { gaussian(i, points) } else { 0.5 - 0.5 * (2.0 * PI * i as f64 / (points + 1) as f64).cos() }
-            })
-            .collect();
-        let mut this = Self {
-            window_correlation: Vec::new(),
-            real: forward.make_input_vec(),
-            spectrum: forward.make_output_vec(),
-            scratch_forward: forward.make_scratch_vec(),
-            scratch_inverse: inverse.make_scratch_vec(),
-            forward,
-            inverse,
-            window: Vec::new(),
-        };
-        this.raw(&window);
-        let energy = this.real.first().copied()?;
-        this.window_correlation = this.real.iter().skip(1).map(|a| a / energy).collect();
-        this.window = window;
-        Some(this)
-    }
-
-    /// Leaves the unnormalised autocorrelation of `frame` in `real`.
-    fn raw(&mut self, frame: &[f64]) {
-        self.real.fill(0.0);
-        for (to, from) in self.real.iter_mut().zip(frame) {
-            *to = *from;
+        let last = self.max_lag.min(self.reach);
+        let least = self.least_correlation;
+        for (k, &[before, here, after]) in positive.array_windows::<3>().enumerate() {
+            // The first window stands around lag 2.
+            let lag = k + 2;
+            if lag >= last {
+                break;
+            }
+            if here > least && here > before + PLATEAU && here >= after - PLATEAU {
+                let (offset, height) = parabola(before, here, after);
+                self.peaks.push(Peak { lag, position: lag as f64 + offset, most: height });
+            }
         }
-        // The buffers come from the plans, so a length error cannot happen; if it did, the frame
-        // would read as silent.
-        let done =
-            self.forward.process_with_scratch(&mut self.real, &mut self.spectrum, &mut self.scratch_forward).is_ok();
-        for bin in &mut self.spectrum {
-            *bin = Complex::new(bin.norm_sqr(), 0.0);
-        }
-        let done = done
-            && self.inverse.process_with_scratch(&mut self.spectrum, &mut self.real, &mut self.scratch_inverse).is_ok();
-        if !done {
-            self.real.fill(0.0);
+        self.bound_heights();
+        if self.peaks.len() > self.max_peaks {
+            self.keep_strongest();
         }
     }
 
-    /// Writes the normalised correlation at lags 1, 2, ... to `out`.
-    fn correlate(&mut self, frame: &[f64], out: &mut [f64]) {
-        self.raw(frame);
-        let energy = self.real.first().copied().unwrap_or(0.0);
-        let lags = self.real.iter().skip(1).zip(&self.window_correlation);
-        for (to, (value, window)) in out.iter_mut().zip(lags) {
-            *to = if energy > 0.0 { value / (energy * window) } else { 0.0 };
+    /// Raises what the parabola says to what the peaks can be at most.
+    #[inline(always)]
+    fn bound_heights(&mut self) {
+        if self.peaks.is_empty() {
+            return;
         }
+        self.roughness.clear();
+        let from_lag_minus_2 = self.correlation.get(self.reach.saturating_sub(2)..).unwrap_or_default();
+        for samples in from_lag_minus_2.array_windows::<{ ROUGHNESS_GROUP + 3 }>().step_by(ROUGHNESS_GROUP) {
+            let mut largest = 0.0;
+            for &[a, b, c, d] in samples.array_windows::<4>() {
+                let difference = ((d - a) - 3.0 * (c - b)).abs();
+                largest = if difference > largest { difference } else { largest };
+            }
+            self.roughness.push(largest);
+        }
+        for peak in &mut self.peaks {
+            let first = peak.lag.saturating_sub(ROUGHNESS_SPAN) / ROUGHNESS_GROUP;
+            let around = self.roughness.iter().skip(first).take(2 * ROUGHNESS_SPAN / ROUGHNESS_GROUP + 1);
+            // Where nothing is known around the peak, nothing is claimed.
+            let rough = around.copied().reduce(|a, b| if b > a { b } else { a }).unwrap_or(f64::INFINITY);
+            peak.most = (peak.most + ROUGHNESS_SHARE * rough + HEIGHT_ALLOWANCE).min(1.0);
+        }
+    }
+
+    /// The reference fills its list and then lets every newcomer that is stronger replace the
+    /// weakest, where strength is read off coarsely and low frequencies are preferred a little.
+    #[inline(always)]
+    fn keep_strongest(&mut self) {
+        self.weakness.clear();
+        for k in 0..self.peaks.len() {
+            let Some(&peak) = self.peaks.get(k) else {
+                break;
+            };
+            // Without the octave's share the weakest could be a good low candidate.
+            let frequency = 1.0 / self.sound.dx() / peak.position;
+            let value = self.coarse_strength(&peak) - self.octave_cost * (self.floor / frequency).log2();
+            if k < self.max_peaks {
+                self.weakness.push(value);
+                continue;
+            }
+            let mut weakest: Option<(usize, f64)> = None;
+            for (place, &stored) in self.weakness.iter().enumerate() {
+                if weakest.is_none_or(|(_, w)| stored < w) {
+                    weakest = Some((place, stored));
+                }
+            }
+            if let Some((place, stored)) = weakest
+                && value > stored
+                && let (Some(slot), Some(to)) = (self.weakness.get_mut(place), self.peaks.get_mut(place))
+            {
+                *slot = value;
+                *to = peak;
+            }
+        }
+        self.peaks.truncate(self.max_peaks);
+    }
+
+    /// Height of a peak at the vertex of its parabola, by a shorter sinc.
+    #[inline(always)]
+    pub(crate) fn coarse_strength(&self, peak: &Peak) -> f64 {
+        let y = &self.correlation;
+        let x = (self.reach + 1) as f64 + peak.position;
+        let left = x.floor() as usize;
+        reflect(match curve(y, left, COARSE_DEPTH) {
+            Some(curve) => curve.value(x - left as f64),
+            None => sinc(y, x, COARSE_DEPTH),
+        })
+    }
+
+    /// Frequency and strength of a peak that [`Self::find`] listed.
+    pub(crate) fn refine(&self, peak: &Peak) -> Candidate {
+        self.arch.dispatch(Refine(self, peak))
+    }
+
+    #[inline(always)]
+    fn refined(&self, peak: &Peak) -> Candidate {
+        let dx = self.sound.dx();
+        let depth = if 1.0 / dx / peak.position > 0.3 / dx { SINC_700 } else { self.final_depth };
+        let centre = self.reach + 1;
+        let (position, height) = summit(&self.correlation, centre + peak.lag, depth);
+        Candidate { frequency: 1.0 / dx / (position - centre as f64), strength: reflect(height) }
+    }
+
+    /// The strongest candidate below the ceiling of the peaks listed last, for callers that do not
+    /// weigh frames against each other.
+    pub(crate) fn strongest(&mut self) -> Option<Candidate> {
+        let arch = self.arch;
+        arch.dispatch(Strongest(self))
+    }
+
+    #[inline(always)]
+    fn strongest_refined(&mut self) -> Option<Candidate> {
+        let mut strongest: Option<Candidate> = None;
+        // The most promising first, so that it settles most of the others unseen.
+        self.peaks.sort_unstable_by(|a, b| b.most.total_cmp(&a.most).then(a.lag.cmp(&b.lag)));
+        for peak in &self.peaks {
+            if strongest.is_some_and(|s| s.strength > peak.most) {
+                break;
+            }
+            let candidate = self.refined(peak);
+            let stronger = strongest.is_none_or(|s| candidate.strength > s.strength);
+            if candidate.frequency < self.ceiling && stronger {
+                strongest = Some(candidate);
+            }
+        }
+        strongest
     }
 }
 
-/// Gaussian window cut where it has fallen to `exp(-12)` and shifted to end at 0.
-fn gaussian(i: usize, points: usize) -> f64 {
-    let edge = (-12.0_f64).exp();
-    let span = (points + 1) as f64;
-    let offset = i as f64 - 0.5 * span;
-    ((-48.0 * offset * offset / (span * span)).exp() - edge) / (1.0 - edge)
+/// The steps of an analysis that are compiled for every kind of vector register.
+struct Cut<'f, 'a>(&'f mut CandidateFinder<'a>);
+struct ListPeaks<'f, 'a>(&'f mut CandidateFinder<'a>);
+struct Refine<'f, 'a>(&'f CandidateFinder<'a>, &'f Peak);
+struct Strongest<'f, 'a>(&'f mut CandidateFinder<'a>);
+
+impl pulp::NullaryFnOnce for Cut<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        self.0.cut();
+    }
 }
 
-/// Correlation of the first `window` samples of `x` with the stretch `k` later, for k = 1, 2, ...
-fn cross_correlate(x: &[f64], window: usize, out: &mut [f64]) {
-    out.fill(0.0);
-    let Some(base) = x.get(..window) else {
-        return;
-    };
-    let energy: f64 = base.iter().map(|v| v * v).sum();
-    let mut shifted = energy;
-    let pairs = x.iter().zip(x.iter().skip(window));
-    for (k, (to, (leaving, entering))) in out.iter_mut().zip(pairs).enumerate() {
-        shifted += entering * entering - leaving * leaving;
-        let later = x.get(k + 1..k + 1 + window).unwrap_or_default();
-        let product = crate::math::dot(base, later);
-        let scale = energy * shifted;
-        // Digital silence has no correlation, not an infinite one.
-        *to = if scale > 0.0 { product / scale.sqrt() } else { 0.0 };
+impl pulp::NullaryFnOnce for ListPeaks<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        self.0.list_peaks();
+    }
+}
+
+impl pulp::NullaryFnOnce for Refine<'_, '_> {
+    type Output = Candidate;
+
+    #[inline(always)]
+    fn call(self) -> Candidate {
+        self.0.refined(self.1)
+    }
+}
+
+impl pulp::NullaryFnOnce for Strongest<'_, '_> {
+    type Output = Option<Candidate>;
+
+    #[inline(always)]
+    fn call(self) -> Option<Candidate> {
+        self.0.strongest_refined()
     }
 }
 
 /// Interpolation may overshoot 1 slightly; the excess is mirrored.
 fn reflect(strength: f64) -> f64 {
     if strength > 1.0 { 1.0 / strength } else { strength }
-}
-
-fn peak_around_mean(samples: &[f64]) -> f64 {
-    let mean = samples.iter().sum::<f64>() / samples.len().max(1) as f64;
-    samples.iter().fold(0.0, |peak, s| (s - mean).abs().max(peak))
 }

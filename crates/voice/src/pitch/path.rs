@@ -1,6 +1,14 @@
 //! The Viterbi search that turns candidates into a contour.
+//!
+//! Most candidates of a frame cannot be on the best path, and that shows before they are placed
+//! exactly. The cost of a transition obeys the triangle inequality, so a candidate `c` whose total
+//! is below that of another one, `d`, by more than the cost from `d` to `c` can be left out: any
+//! continuation of `c` is cheaper from `d`. An optimistic total of `c` is enough to see that, hence
+//! candidates are taken in the order of their optimistic totals, the hopeless ones are dropped, and
+//! only the others are refined. The path found is the same as with all of them.
 
-use super::{Candidate, PitchSettings};
+use super::PitchSettings;
+use super::candidates::{Candidate, CandidateFinder, Peak};
 
 /// Candidates of all frames so far, with the best way to reach each of them.
 pub(super) struct Lattice {
@@ -13,6 +21,10 @@ pub(super) struct Lattice {
     nodes: Vec<Node>,
     /// Index of the first node of every frame.
     starts: Vec<usize>,
+    /// log2 of the frequency whose period is 0, 1, 2, ... samples.
+    log_frequencies: Vec<f64>,
+    /// Peaks of the frame at hand that may still matter.
+    open: Vec<Open>,
 }
 
 #[derive(Clone, Copy)]
@@ -25,21 +37,41 @@ struct Node {
     total: f64,
     /// Index of the node before this one on that path.
     before: usize,
+    /// Place among the candidates of its frame.
+    order: usize,
 }
 
+/// An unrefined peak.
+#[derive(Clone, Copy)]
+struct Open {
+    peak: Peak,
+    order: usize,
+    /// log2 of the lowest and highest frequency it can turn out to have.
+    range: (f64, f64),
+    /// No path to it reaches a higher total.
+    total: f64,
+}
+
+/// Totals this close are not told apart without refining.
+const ROUNDING: f64 = 1e-9;
+
 impl Lattice {
-    pub(super) fn new(settings: &PitchSettings, ceiling: f64, dt: f64) -> Self {
+    pub(super) fn new(settings: &PitchSettings, finder: &CandidateFinder<'_>) -> Self {
+        let frames = finder.frames();
+        let (rate, max_lag) = finder.lags();
         // Costs are stated for 10 ms steps.
-        let correction = 0.01 / dt;
+        let correction = 0.01 / frames.dt;
         Self {
-            ceiling,
+            ceiling: finder.ceiling_hz(),
             octave_cost: settings.octave_cost,
             jump_cost: settings.octave_jump_cost * correction,
             voicing_cost: settings.voiced_unvoiced_cost * correction,
             voicing_threshold: settings.voicing_threshold,
             silence_threshold: settings.silence_threshold,
-            nodes: Vec::new(),
-            starts: Vec::new(),
+            nodes: Vec::with_capacity(2 * frames.count),
+            starts: Vec::with_capacity(frames.count),
+            log_frequencies: (0..=max_lag + 1).map(|lag| (rate / lag as f64).log2()).collect(),
+            open: Vec::with_capacity(max_lag / 2 + 1),
         }
     }
 
@@ -58,29 +90,89 @@ impl Lattice {
         self.unvoiced_score(intensity) > 1.0 + 2.0 * self.voicing_cost
     }
 
-    /// Adds the next frame.
-    pub(super) fn push(&mut self, intensity: f64, candidates: &[Candidate]) {
-        let unvoiced = self.unvoiced_score(intensity);
+    /// Adds the next frame with the peaks of its correlation.
+    pub(super) fn push(&mut self, intensity: f64, peaks: &[Peak], refine: impl Fn(&Peak) -> Candidate) {
         let previous = self.starts.last().copied().unwrap_or(0)..self.nodes.len();
-        self.starts.push(self.nodes.len());
-        for candidate in candidates {
-            let frequency = candidate.frequency;
-            let voiced = frequency > 0.0 && frequency < self.ceiling;
-            let local = if voiced {
-                candidate.strength - self.octave_cost * (self.ceiling / frequency).log2()
-            } else {
-                unvoiced
+        let start = self.nodes.len();
+        self.starts.push(start);
+        let (before, reached) = self.best_before(previous.clone(), None);
+        let unvoiced = self.unvoiced_score(intensity) + reached;
+        // A candidate above the ceiling counts as unvoiced too and comes later, so it never wins.
+        self.nodes.push(Node { frequency: 0.0, strength: 0.0, log_frequency: None, total: unvoiced, before, order: 0 });
+        self.list_open(previous.clone(), peaks, unvoiced);
+        while let Some(peak) = self.take_most_promising() {
+            let jump_cost = self.jump_cost;
+            let hopeless = |node: &Node| {
+                node.log_frequency.is_some_and(|at| {
+                    let farthest = (at - peak.range.0).max(peak.range.1 - at);
+                    node.total - jump_cost * farthest > peak.total + ROUNDING
+                })
             };
-            let log_frequency = voiced.then(|| frequency.log2());
-            let (before, reached) = self.best_before(previous.clone(), log_frequency);
+            if self.nodes.get(start..).unwrap_or_default().iter().any(hopeless) {
+                continue;
+            }
+            let candidate = refine(&peak.peak);
+            if candidate.frequency >= self.ceiling {
+                continue;
+            }
+            let log_frequency = candidate.frequency.log2();
+            let (before, reached) = self.best_before(previous.clone(), Some(log_frequency));
+            let local = candidate.strength - self.octave_cost * (self.ceiling / candidate.frequency).log2();
             self.nodes.push(Node {
-                frequency,
+                frequency: candidate.frequency,
                 strength: candidate.strength,
-                log_frequency,
+                log_frequency: Some(log_frequency),
                 total: local + reached,
                 before,
+                order: peak.order,
             });
         }
+        // Of equal totals the first candidate wins.
+        if let Some(frame) = self.nodes.get_mut(start..) {
+            frame.sort_unstable_by_key(|node| node.order);
+        }
+    }
+
+    /// Collects the peaks that could do better than staying unvoiced and changing voice later.
+    fn list_open(&mut self, previous: std::ops::Range<usize>, peaks: &[Peak], unvoiced: f64) {
+        self.open.clear();
+        let log_ceiling = self.ceiling.log2();
+        for (order, &peak) in peaks.iter().enumerate() {
+            let log_frequency = |lag: usize| self.log_frequencies.get(lag).copied().unwrap_or(0.0);
+            let range = (log_frequency(peak.lag + 1), log_frequency(peak.lag.saturating_sub(1)));
+            if range.0 >= log_ceiling {
+                continue;
+            }
+            let local = peak.most - self.octave_cost * (log_ceiling - range.1);
+            let total = local + self.best_reach(previous.clone(), range);
+            if total + ROUNDING >= unvoiced - self.voicing_cost {
+                self.open.push(Open { peak, order: order + 1, range, total });
+            }
+        }
+    }
+
+    fn take_most_promising(&mut self) -> Option<Open> {
+        let mut best: Option<(usize, f64)> = None;
+        for (place, open) in self.open.iter().enumerate() {
+            if best.is_none_or(|(_, total)| open.total > total) {
+                best = Some((place, open.total));
+            }
+        }
+        best.map(|(place, _)| self.open.swap_remove(place))
+    }
+
+    /// The most a path into a frequency between the two can have gained before.
+    fn best_reach(&self, previous: std::ops::Range<usize>, (low, high): (f64, f64)) -> f64 {
+        let mut best = f64::NEG_INFINITY;
+        for node in self.nodes.get(previous).unwrap_or_default() {
+            let cost = match node.log_frequency {
+                Some(at) => self.jump_cost * (low - at).max(at - high).max(0.0),
+                None => self.voicing_cost,
+            };
+            best = best.max(node.total - cost);
+        }
+        // The very first frame has nothing before it.
+        if best == f64::NEG_INFINITY { 0.0 } else { best }
     }
 
     fn best_before(&self, previous: std::ops::Range<usize>, log_frequency: Option<f64>) -> (usize, f64) {
