@@ -10,7 +10,6 @@ use crate::intensity;
 use crate::pitch::{self, PitchMethod, PitchSettings};
 use crate::silences::{self, SilenceSettings};
 use crate::sound::Sound;
-use crate::stats;
 
 /// Lowest pitch whose ripple the contour smooths, in Hz.
 const INTENSITY_FLOOR_HZ: f64 = 50.0;
@@ -58,7 +57,7 @@ impl Nuclei {
 pub fn nuclei(sound: &Sound<'_>) -> Option<Nuclei> {
     let contour = intensity::contour(sound, INTENSITY_FLOOR_HZ)?;
     let levels = contour.db();
-    let loud = stats::quantile_of(levels, LOUD_QUANTILE)?;
+    let loud = loud_level(levels)?;
     let lowest = levels.iter().copied().reduce(f64::min)?;
     let highest = levels.iter().copied().reduce(f64::max)?;
     let threshold_db = (loud - BELOW_LOUD_DB).max(lowest);
@@ -84,6 +83,18 @@ pub fn nuclei(sound: &Sound<'_>) -> Option<Nuclei> {
         duration_s: sound.end(),
         threshold_db,
     })
+}
+
+/// The 99 % quantile. In contours of less than 50 frames it lies beyond the highest value, on the
+/// line through the two highest ones, as in the reference.
+fn loud_level(levels: &[f64]) -> Option<f64> {
+    let mut sorted = levels.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let place = LOUD_QUANTILE * sorted.len() as f64 + 0.5;
+    let left = (place.floor() as usize).min(sorted.len().saturating_sub(1)).max(1);
+    let low = *sorted.get(left - 1)?;
+    let high = sorted.get(left).copied().unwrap_or(low);
+    Some(low + (place - left as f64) * (high - low))
 }
 
 /// Local maxima above the threshold that stand out from the lowest point before the next one. The
@@ -140,6 +151,17 @@ mod tests {
         assert_eq!(found.times_s.len(), 7, "{found:?}");
         assert_eq!(found.pauses, 0);
         assert!((found.speech_rate().unwrap() - 3.5).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_loud_level_of_few_frames_lies_beyond_them() {
+        let near = |levels: &[f64], expected: f64| loud_level(levels).is_some_and(|l| (l - expected).abs() < 1e-12);
+        assert!(near(&[70.0], 70.0));
+        // Place 2.48 on the line through places 1 and 2.
+        assert!(near(&[80.0, 82.0], 82.96));
+        let many: Vec<f64> = (0..100).map(f64::from).collect();
+        assert!(near(&many, 98.5));
+        assert_eq!(loud_level(&[]), None);
     }
 
     #[test]
