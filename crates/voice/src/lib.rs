@@ -5,9 +5,10 @@
 
 pub mod activity;
 pub mod analyzer;
-mod composite;
-pub mod formant;
 pub mod cepstrum;
+mod composite;
+pub mod details;
+pub mod formant;
 pub mod g711;
 pub mod harmonicity;
 pub mod intensity;
@@ -31,6 +32,7 @@ pub mod spectrum;
 mod stats;
 pub mod syllables;
 pub mod synth;
+pub mod task;
 pub mod units;
 pub mod voice_breaks;
 mod vowel;

@@ -2,9 +2,11 @@
 //! values, pulse times, amplitudes), and the measures are computed once from all of it. With a
 //! single piece this is exactly the reference's measure of that sound.
 
+use crate::cepstrum::{self, CppsOptions, CppsRule, MAX_FREQUENCY_AVQI_HZ, MAX_FREQUENCY_TELEPHONE_HZ};
 use crate::formant::{self, FormantSettings};
 use crate::harmonicity;
 use crate::intensity;
+use crate::nuclei;
 use crate::perturbation::{self, Limits};
 use crate::pitch::{self, PitchMethod, PitchSettings, PitchTrack};
 use crate::pulses;
@@ -62,6 +64,24 @@ impl Plan {
     }
 }
 
+/// Sum and number of values whose mean is wanted.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum {
+    sum: f64,
+    count: usize,
+}
+
+impl Sum {
+    fn add(&mut self, values: &[f64]) {
+        self.sum += values.iter().sum::<f64>();
+        self.count += values.len();
+    }
+
+    fn mean(&self) -> Option<f64> {
+        (self.count > 0).then(|| self.sum / self.count as f64)
+    }
+}
+
 /// A mean over pieces, weighted; exactly the piece's value if there is one piece.
 #[derive(Debug, Clone, Copy, Default)]
 struct PieceMean {
@@ -98,14 +118,19 @@ pub(crate) struct Collected {
     pulses: Vec<f64>,
     amplitudes: Vec<(f64, f64)>,
     hnr_db: Vec<f64>,
-    /// Energy of intensity frames: sum and number.
-    energy: (f64, usize),
+    cpps_db: Sum,
+    cpps_praat63_db: Sum,
+    cpps_4khz_db: Sum,
+    /// Energy of intensity frames.
+    energy: Sum,
     tilt_db: PieceMean,
     h1_h2_db: PieceMean,
     f1_hz: PieceMean,
     f2_hz: PieceMean,
     /// Pulses of the cross-correlation contour, if voice breaks are wanted.
     break_pulses: Option<Vec<f64>>,
+    /// Number of syllables, if they are wanted.
+    syllables: Option<u64>,
 }
 
 impl Collected {
@@ -123,18 +148,40 @@ impl Collected {
             self.add_voice(sound, start_s, pitch, plan);
         }
         self.tilt_db.add(plan.tilt(sound), sound.end());
-        let counts = |time: f64| match plan.average {
-            Average::AllFrames => true,
-            Average::VoicedFrames => pitch.is_some_and(|p| p.value_at(time).is_some()),
+        if plan.syllables
+            && let Some(track) = pitch::track(sound, &nuclei::pitch_settings())
+            && let Some(found) = nuclei::find(sound, &track)
+        {
+            *self.syllables.get_or_insert_default() += found.count() as u64;
+        }
+        let voiced = match plan.average {
+            Average::AllFrames => None,
+            Average::VoicedFrames => Some(pitch.map(voiced_stretches).unwrap_or_default()),
         };
+        self.add_cpps(sound, voiced.as_deref());
         if let Some(hnr) = harmonicity::cross_correlation(sound) {
             let frames = hnr.frames();
-            let values = hnr.db().iter().enumerate().filter(|&(k, _)| counts(frames.time(k)));
+            let counts = |k: usize| {
+                voiced.as_ref().is_none_or(|voiced| voiced.iter().any(|s| (s.0..s.1).contains(&frames.time(k))))
+            };
+            let values = hnr.db().iter().enumerate().filter(|&(k, _)| counts(k));
             self.hnr_db.extend(values.filter_map(|(_, db)| *db));
         }
         if let Some(contour) = intensity::contour(sound, INTENSITY_FLOOR_HZ) {
-            self.energy.0 += contour.db().iter().map(|db| 10_f64.powf(db / 10.0)).sum::<f64>();
-            self.energy.1 += contour.db().len();
+            let energies: Vec<f64> = contour.db().iter().map(|db| 10_f64.powf(db / 10.0)).collect();
+            self.energy.add(&energies);
+        }
+    }
+
+    fn add_cpps(&mut self, sound: &Sound<'_>, within_s: Option<&[(f64, f64)]>) {
+        let options = |max_frequency_hz, rule| CppsOptions { max_frequency_hz, rule, within_s };
+        if let Some(cpps) = cepstrum::cpps_with(sound, &options(MAX_FREQUENCY_AVQI_HZ, None)) {
+            self.cpps_db.add(cpps.db(CppsRule::Praat61));
+            self.cpps_praat63_db.add(cpps.db(CppsRule::Praat63));
+        }
+        let old_rule = Some(CppsRule::Praat61);
+        if let Some(cpps) = cepstrum::cpps_with(sound, &options(MAX_FREQUENCY_TELEPHONE_HZ, old_rule)) {
+            self.cpps_4khz_db.add(cpps.db(CppsRule::Praat61));
         }
     }
 
@@ -196,6 +243,9 @@ impl Collected {
             shimmer_dda_percent: percent(shimmer.dda),
             hnr_mean_db: stats::mean(&self.hnr_db),
             hnr_sd_db: stats::standard_deviation(&self.hnr_db),
+            cpps_db: self.cpps_db.mean(),
+            cpps_praat63_db: self.cpps_praat63_db.mean(),
+            cpps_4khz_db: self.cpps_4khz_db.mean(),
             spectral_tilt_db: self.tilt_db.value(),
             h1_h2_db: self.h1_h2_db.value(),
             f1_mean_hz: self.f1_hz.value(),
@@ -203,6 +253,7 @@ impl Collected {
             intensity_mean_db: self.intensity_mean_db(),
             voice_breaks: breaks.as_ref().filter(|b| b.degree.is_some()).map(|b| b.count as u64),
             degree_of_voice_breaks_percent: percent(breaks.and_then(|b| b.degree)),
+            syllables: self.syllables,
             ..Measures::default()
         }
     }
@@ -210,11 +261,26 @@ impl Collected {
 
 impl Collected {
     fn intensity_mean_db(&self) -> Option<f64> {
-        let (sum, count) = self.energy;
-        let mean = sum / count as f64;
-        // A wholly silent sound has no level. Also refuses the NaN of no frames.
-        (mean > 1e-29).then(|| 10.0 * mean.log10())
+        // A wholly silent sound has no level.
+        self.energy.mean().filter(|mean| *mean > 1e-29).map(|mean| 10.0 * mean.log10())
     }
+}
+
+/// Where the contour is voiced: from half a frame before to half a frame after, in seconds.
+fn voiced_stretches(pitch: &PitchTrack) -> Vec<(f64, f64)> {
+    let frames = pitch.frames();
+    let mut found: Vec<(f64, f64)> = Vec::new();
+    let mut before = false;
+    for (k, f0) in pitch.f0().iter().enumerate() {
+        let end_s = frames.time(k) + 0.5 * frames.dt;
+        match found.last_mut() {
+            Some(last) if f0.is_some() && before => last.1 = end_s,
+            _ if f0.is_some() => found.push((end_s - frames.dt, end_s)),
+            _ => {}
+        }
+        before = f0.is_some();
+    }
+    found
 }
 
 fn extreme(a: Option<f64>, b: Option<f64>, pick: fn(f64, f64) -> f64) -> Option<f64> {

@@ -125,6 +125,10 @@ impl Session {
             measures.voice_quality = composite::voice_quality(&measures);
             measures.breathiness = composite::breathiness(&measures, self.channel == Channel::Wideband);
         }
+        let rate = |seconds: f64| measures.syllables.filter(|_| seconds > 0.0).map(|n| n as f64 / seconds);
+        let (overall, speaking) = (rate(sound.end()), rate(speech.speech_s()));
+        measures.speech_rate_syllables_per_s = overall;
+        measures.articulation_rate_syllables_per_s = speaking;
         let mut pauses = Vec::new();
         if task != Task::SustainedVowel || self.whole {
             pauses = heard_pauses(&speech, start_s, &mut measures);
