@@ -33,7 +33,7 @@ pub(crate) enum Command {
     /// Adds, lists, shows and imports patients
     #[command(subcommand)]
     Patient(patient::Command),
-    /// Lists, shows and exports calls
+    /// Lists, shows, replays and exports calls
     #[command(subcommand)]
     Call(call::Command),
     /// Makes keys

@@ -7,6 +7,7 @@ mod cli;
 mod commands;
 mod config;
 mod failure;
+mod figure;
 mod logging;
 mod output;
 mod progress;

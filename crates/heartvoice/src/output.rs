@@ -43,13 +43,18 @@ pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> anyhow::Result<()> {
 
 /// Prints rows under a header, without borders.
 pub(crate) fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>) -> anyhow::Result<()> {
+    line(&table_text(header, rows))
+}
+
+/// Rows under a header, without borders, as text.
+pub(crate) fn table_text<const N: usize>(header: [&str; N], rows: Vec<[String; N]>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header.map(str::to_uppercase));
     for row in rows {
         table.add_row(row);
     }
-    line(&table.trim_fmt())
+    table.trim_fmt()
 }
 
 /// Prints rows as CSV.

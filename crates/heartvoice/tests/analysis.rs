@@ -133,8 +133,7 @@ fn a_bad_file_alone_is_bad_input() {
     }
     write_wav(&dir.path().join("a.wav"), 8_000, 1.0);
     for args in [
-        &["analyze", "a.wav", "--plot", "plots"][..],
-        &["analyze", "a.wav", "--start", "2", "--end", "1"],
+        &["analyze", "a.wav", "--start", "2", "--end", "1"][..],
         &["analyze", "a.wav", "--start", "x"],
         &["analyze", "a.wav", "--start", "5"],
         &["analyze", "a.wav", "--task", "singing"],

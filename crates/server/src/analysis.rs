@@ -230,6 +230,13 @@ fn new_analyzer(task: VoiceTask) -> Analyzer {
     Analyzer::new(AnalyzerConfig { task, channel: Channel::Telephone })
 }
 
+/// The report of a segment of a call whose audio `feed` pushes: exactly what a live call stores of the same audio.
+pub fn segment_report(task: VoiceTask, feed: impl FnOnce(&mut Analyzer)) -> serde_json::Value {
+    let mut analyzer = new_analyzer(task);
+    feed(&mut analyzer);
+    report_of(task, Some(analyzer))
+}
+
 /// The result; a voice that cannot be measured is a result too, with its reason.
 fn report_of(task: VoiceTask, analyzer: Option<Analyzer>) -> serde_json::Value {
     let Some(analyzer) = analyzer else { return unusable(task, 0.0, FAILED) };

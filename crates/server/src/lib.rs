@@ -25,6 +25,7 @@ mod settings;
 mod tasks;
 mod webhook;
 
+pub use analysis::segment_report;
 pub use settings::{ElevenLabsSettings, Settings, TwilioSettings};
 
 use crate::agent_link::AgentDialer;

@@ -1,22 +1,40 @@
 //! `heartvoice analyze`: biomarkers of audio files.
+//!
+//! Files are measured side by side on all cores and printed in the order in which they were named, each as soon as it
+//! and all before it are done. Nothing about a file's result depends on the others or on how many there are.
 
+mod figures;
 mod input;
+mod measure;
+mod pool;
 mod print;
 
 use crate::failure::{FAILED, Reported, bad_input};
 use crate::progress;
 use clap::ValueEnum;
-use std::path::{Path, PathBuf};
-use voice::{AnalyzeOptions, Report, SampleRate};
+use clap::builder::RangedU64ValueParser;
+use figures::Figures;
+use input::Item;
+use measure::Request;
+use pool::Room;
+use print::Printer;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use voice::AnalyzeOptions;
+
+/// Most files that are measured at the same time, however many cores there are.
+const MAX_JOBS: u64 = 256;
 
 /// Measures voices in audio files.
 ///
-/// Reads WAV (PCM, float, mu-law, A-law) and headerless `.ulaw` (mu-law at 8 kHz). A folder stands for the audio files
-/// in it. Percentages are in percent; a dash or null means that a measure is not defined or was withheld because the
-/// recording is not good enough.
+/// Reads WAV (PCM, float, mu-law, A-law; the first of several channels) and headerless `.ulaw` (mu-law at 8 kHz). A
+/// folder stands for the audio files in it and in its subfolders. Percentages are in percent; a dash or null means that
+/// a measure is not defined or was withheld because the recording is not good enough.
+///
+/// Exit codes: 0 every file was measured, 1 some of several files were not, 2 bad use or a single bad file.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  heartvoice analyze vowel.wav --task sustained-vowel\n  heartvoice analyze recordings/ --format csv > measures.csv"
+    after_help = "Examples:\n  heartvoice analyze vowel.wav --task sustained-vowel\n  heartvoice analyze recordings/ --format csv > measures.csv\n  heartvoice analyze interview.wav --start 60 --end 120 --plot figures"
 )]
 pub(crate) struct Args {
     /// Audio files, or folders of them
@@ -25,10 +43,10 @@ pub(crate) struct Args {
     /// What the person was asked to do: speech, counting, sustained-vowel or auto
     #[arg(long, default_value = "auto")]
     task: voice::Task,
-    /// Begin at this time
+    /// Begin at this time of each file
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     start: Option<f64>,
-    /// End at this time
+    /// End at this time of each file
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     end: Option<f64>,
     /// Measure the entire span with Praat's standard settings: no choice of window, nothing withheld
@@ -40,9 +58,12 @@ pub(crate) struct Args {
     /// What carried the voice: wideband, telephone or auto
     #[arg(long, default_value = "auto")]
     channel: voice::Channel,
-    /// Not in this version
-    #[arg(long, value_name = "DIR", hide = true)]
+    /// Draw a figure of each file into this folder, as SVG
+    #[arg(long, value_name = "DIR")]
     plot: Option<PathBuf>,
+    /// Measure so many files at the same time [default: one per core]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=MAX_JOBS))]
+    jobs: Option<usize>,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     format: AnalysisFormat,
@@ -69,63 +90,82 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-/// The result for one file.
-#[derive(Debug)]
-struct Outcome {
-    file: String,
-    result: Result<Report, String>,
-}
-
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    if args.plot.is_some() {
-        return Err(bad_input("--plot is not in this version: use --format json and plot the values"));
-    }
     if let (Some(start), Some(end)) = (args.start, args.end)
         && end <= start
     {
         return Err(bad_input("--end: expected a time after --start"));
     }
-    let files = input::expand(&args.files).map_err(bad_input)?;
-    let options = AnalyzeOptions {
-        task: args.task,
-        channel: args.channel,
+    let items = input::expand(&args.files);
+    let figures = args.plot.as_deref().map(|dir| Figures::prepare(dir, &items)).transpose()?;
+    let request = Request {
+        options: AnalyzeOptions {
+            task: args.task,
+            channel: args.channel,
+            start_s: None,
+            end_s: None,
+            whole: args.whole,
+        },
         start_s: args.start,
         end_s: args.end,
-        whole: args.whole,
+        words: args.transcript.as_deref().map_or(0, |text| text.split_whitespace().count()),
+        figures: figures.as_ref(),
     };
-    if let [file] = files.as_slice() {
-        let report = analyze(file, &options, args.transcript.as_deref()).map_err(bad_input)?;
-        return print::all(&[Outcome { file: file.display().to_string(), result: Ok(report) }], args.format);
+    let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    match items.as_slice() {
+        [item] => one(item, &request, args.format),
+        items => several(items, &request, jobs.min(MAX_JOBS as usize), args.format),
     }
-    let bar = progress::bar(files.len() as u64, "analysing");
-    let mut outcomes = Vec::with_capacity(files.len());
-    for file in &files {
-        let result = analyze(file, &options, args.transcript.as_deref());
-        if let Err(reason) = &result {
-            bar.suspend(|| eprintln!("error: {reason}"));
-        }
-        outcomes.push(Outcome { file: file.display().to_string(), result });
-        bar.inc(1);
+}
+
+/// A single file that cannot be measured is bad input.
+fn one(item: &Item, request: &Request<'_>, format: AnalysisFormat) -> anyhow::Result<()> {
+    let outcome = request.fulfil(0, item, &Room::new());
+    if let Err(reason) = &outcome.result {
+        return Err(bad_input(reason.as_str()));
     }
-    bar.finish_and_clear();
-    print::all(&outcomes, args.format)?;
-    if outcomes.iter().any(|outcome| outcome.result.is_err()) {
-        return Err(Reported(FAILED).into());
+    let mut printer = Printer::new(format);
+    if printer.print(&outcome)?.is_continue() {
+        printer.end()?;
     }
     Ok(())
 }
 
-/// Measures one file; the error names it.
-fn analyze(file: &Path, options: &AnalyzeOptions, transcript: Option<&str>) -> Result<Report, String> {
-    let named = |reason: String| format!("{}: {reason}", file.display());
-    let (samples, rate): (Vec<f64>, SampleRate) = input::read(file).map_err(named)?;
-    let mut report = voice::analyze(&samples, rate, options).map_err(|error| named(error.to_string()))?;
-    let words = transcript.map(|text| text.split_whitespace().count()).filter(|words| *words > 0);
-    if let Some(words) = words
-        && report.measures.words_per_minute.is_none()
-        && (report.quality.usable || options.whole)
-    {
-        report.measures.words_per_minute = Some(words as f64 * 60.0 / report.duration_s);
+/// Of several files, those that cannot be measured are named and the others printed.
+fn several(items: &[Item], request: &Request<'_>, jobs: usize, format: AnalysisFormat) -> anyhow::Result<()> {
+    let bar = progress::bar(items.len() as u64, "analysing");
+    let room = Room::new();
+    let mut printer = Printer::new(format);
+    let (mut failed, mut broken) = (false, None);
+    let flow = pool::in_order(
+        items,
+        jobs,
+        |index, item| request.fulfil(index, item, &room),
+        |outcome| {
+            bar.inc(1);
+            bar.suspend(|| {
+                if let Err(reason) = &outcome.result {
+                    failed = true;
+                    eprintln!("error: {}", one_line(reason));
+                }
+                printer.print(&outcome).unwrap_or_else(|error| {
+                    broken = Some(error);
+                    ControlFlow::Break(())
+                })
+            })
+        },
+    )?;
+    bar.finish_and_clear();
+    if let Some(error) = broken {
+        return Err(error);
     }
-    Ok(report)
+    if flow.is_continue() {
+        printer.end()?;
+    }
+    if failed { Err(Reported(FAILED).into()) } else { Ok(()) }
+}
+
+/// File names may hold line breaks.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

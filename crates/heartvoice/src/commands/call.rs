@@ -1,6 +1,7 @@
 //! `heartvoice call`: what is stored of calls.
 
 mod export;
+mod replay;
 mod show;
 
 use crate::failure::bad_input;
@@ -32,6 +33,21 @@ pub(crate) enum Command {
     /// Shows a call: its timeline and what was measured
     #[command(after_help = "Example:\n  heartvoice call show 0190a7c4-3b1f-7c52-b7a5-0c9d1f2e3a4b")]
     Show {
+        /// Identifier, as `call list` prints it
+        id: String,
+        /// How to print
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Analyses the stored audio of a call again and compares
+    ///
+    /// The same version of the voice engine has to give the same numbers, bit for bit; if it does not, the differences
+    /// are listed and the exit code is 1. Another version than the one that measured the call may differ: then every
+    /// measure is listed as it was stored and as it is now. Nothing is changed.
+    #[command(
+        after_help = "Examples:\n  heartvoice call replay 0190a7c4-3b1f-7c52-b7a5-0c9d1f2e3a4b\n  heartvoice call replay ID --format json"
+    )]
+    Replay {
         /// Identifier, as `call list` prints it
         id: String,
         /// How to print
@@ -71,6 +87,7 @@ pub(crate) async fn run(store: &Store, command: Command) -> anyhow::Result<()> {
     let done = match command {
         Command::List { patient, limit, before, format } => list(store, patient, limit, before, format).await,
         Command::Show { id, format } => show::run(store, &call_id(&id)?, format).await,
+        Command::Replay { id, format } => replay::run(store, &call_id(&id)?, format).await,
         Command::Export { id, output, track, format } => {
             export::run(store, &call_id(&id)?, &output, track, format).await
         }

@@ -1,6 +1,8 @@
 //! Runs the program as a user would.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub(crate) mod audio;
+
 use std::path::Path;
 use std::process::{Command, Output};
 

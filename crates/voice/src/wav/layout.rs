@@ -128,7 +128,9 @@ impl WavScanner {
             b"fmt " => self.next = Next::Format(claimed),
             b"ds64" => self.next = Next::Sizes(claimed),
             b"data" => {
-                let claimed = self.long_size.filter(|_| claimed == u64::from(u32::MAX)).unwrap_or(claimed);
+                // The largest size stands for one that does not fit, or was not known.
+                let unbounded = claimed == u64::from(u32::MAX);
+                let claimed = if unbounded { self.long_size.unwrap_or_else(|| self.left()) } else { claimed };
                 let format = self.format.ok_or(WavError::NoFormat)?;
                 return WavLayout::new(format, self.at, claimed, self.left()).map(Some);
             }
