@@ -152,3 +152,119 @@ fn chosen(frames: &Frames, stretches: &[(f64, f64)]) -> Vec<usize> {
     }
     numbers
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SampleRate;
+    use crate::synth::{self, VoiceSpec};
+
+    fn noise(count: usize, seed: u64) -> Vec<f64> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as f64 / f64::from(1_u32 << 31) - 0.5
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    /// A buzz with some noise.
+    fn voice(count: usize, rate: u32, noisiness: f64) -> Vec<f64> {
+        let step = 2.0 * std::f64::consts::PI * 131.0 / f64::from(rate);
+        let buzz = |i: usize| (1..20).map(|h| (step * (h * i) as f64 + h as f64).sin() / h as f64).sum::<f64>();
+        noise(count, 7).iter().enumerate().map(|(i, n)| 0.1 * buzz(i) + noisiness * n).collect()
+    }
+
+    fn sound(samples: &[f64], rate: u32) -> Sound<'_> {
+        Sound::new(samples, SampleRate::new(rate).unwrap())
+    }
+
+    #[test]
+    fn every_frame_agrees_with_the_plain_formulation() {
+        for (count, rate, max_frequency_hz) in [
+            (4001, 8000, 5000.0),
+            (4000, 8000, 4000.0),
+            (700, 8000, 4000.0),
+            (500, 8000, 5000.0),
+            (807, 8000, 5000.0),
+            (850, 8000, 5000.0),
+            (8003, 16_000, 4321.0),
+            (9000, 44_100, 5000.0),
+            (6000, 11_025, 8000.0),
+        ] {
+            let samples = voice(count, rate, 0.05);
+            let sound = sound(&samples, rate);
+            let fast = cpps(&sound, max_frequency_hz).unwrap();
+            let (old, new) = plain::cpps(&sound, max_frequency_hz).unwrap();
+            for (rule, plain) in [(CppsRule::Praat61, old), (CppsRule::Praat63, new)] {
+                assert_eq!(fast.db(rule).len(), plain.len());
+                for (k, (a, b)) in fast.db(rule).iter().zip(&plain).enumerate() {
+                    assert!((a - b).abs() < 1e-8, "{count} {rate} {max_frequency_hz} {rule:?} frame {k}: {a} {b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn chosen_frames_and_single_rules_read_the_same_bits() {
+        let samples = voice(12_345, 8000, 0.1);
+        let sound = sound(&samples, 8000);
+        let all = cpps(&sound, 5000.0).unwrap();
+        let stretches = [(-1.0, 0.06), (0.3, 0.301), (0.31, 0.45), (0.4, 0.5), (0.9, 0.95), (1.4, 99.0)];
+        let some = CppsOptions { max_frequency_hz: 5000.0, rule: None, within_s: Some(&stretches) };
+        let some = cpps_with(&sound, &some).unwrap();
+        assert!(some.numbers().len() > 50 && some.numbers().len() < all.numbers().len());
+        for rule in [CppsRule::Praat61, CppsRule::Praat63] {
+            for (k, db) in some.numbers().iter().zip(some.db(rule)) {
+                assert_eq!(*db, all.db(rule)[*k], "frame {k}");
+            }
+            let one = CppsOptions { max_frequency_hz: 5000.0, rule: Some(rule), within_s: None };
+            let one = cpps_with(&sound, &one).unwrap();
+            assert_eq!(one.db(rule), all.db(rule));
+            let late = all.mean_db_where(rule, |time| time >= 0.9);
+            assert!(late.is_some() && late != all.mean_db(rule));
+        }
+        let only_old = CppsOptions { max_frequency_hz: 5000.0, rule: Some(CppsRule::Praat61), within_s: None };
+        assert_eq!(cpps_with(&sound, &only_old).unwrap().mean_db(CppsRule::Praat63), None);
+        let nothing = CppsOptions { max_frequency_hz: 5000.0, rule: None, within_s: Some(&[]) };
+        assert_eq!(cpps_with(&sound, &nothing).unwrap().mean_db(CppsRule::Praat61), None);
+    }
+
+    #[test]
+    fn a_clear_voice_stands_out_more_than_a_noisy_one() {
+        let level = |noisiness| {
+            let samples = voice(8000, 8000, noisiness);
+            cpps(&sound(&samples, 8000), 4000.0).unwrap().mean_db(CppsRule::Praat61).unwrap()
+        };
+        let (clear, breathy, hoarse) = (level(0.001), level(0.1), level(1.0));
+        assert!(clear > breathy + 1.0 && breathy > hoarse + 1.0, "{clear} {breathy} {hoarse}");
+    }
+
+    #[test]
+    fn the_synthetic_voice_has_a_plausible_prominence() {
+        let spoken = synth::sustained_vowel(&VoiceSpec::default(), 1.0, SampleRate::TELEPHONE);
+        let result = cpps(&Sound::new(&spoken.samples, SampleRate::TELEPHONE), 4000.0).unwrap();
+        let db = result.mean_db(CppsRule::Praat61).unwrap();
+        assert!(db > 8.0 && db < 25.0, "{db}");
+    }
+
+    #[test]
+    fn silence_and_constants_are_finite() {
+        for value in [0.0, 0.25] {
+            let samples = vec![value; 2000];
+            let result = cpps(&sound(&samples, 8000), 4000.0).unwrap();
+            assert!(result.mean_db(CppsRule::Praat61).is_some_and(f64::is_finite));
+            assert!(result.mean_db(CppsRule::Praat63).is_some_and(f64::is_finite));
+        }
+    }
+
+    #[test]
+    fn too_short_or_absurd_is_undefined() {
+        let samples = voice(200, 8000, 0.1);
+        assert_eq!(cpps(&sound(&samples, 8000), 5000.0), None);
+        let samples = voice(4000, 8000, 0.1);
+        for frequency in [0.0, 100.0, -1.0, f64::NAN, f64::INFINITY, 1e6] {
+            assert_eq!(cpps(&sound(&samples, 8000), frequency), None);
+        }
+    }
+}

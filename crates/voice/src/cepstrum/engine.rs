@@ -12,6 +12,10 @@ use crate::resampling::Resampled;
 
 /// Pre-emphasis starts here: 6 dB per octave above.
 const PRE_EMPHASIS_HZ: f64 = 50.0;
+/// Lanes of the widest registers there are.
+const MAX_LANES: usize = 8;
+/// Samples of all lanes brought side by side at a time.
+const TILE: usize = 8;
 
 /// One analysis, ready to run on whatever vector registers there are.
 pub(super) struct Engine<'a> {
@@ -42,6 +46,7 @@ impl WithSimd for Engine<'_> {
         let plans = plan(wanted, S::F64_LANES);
         let steps = plans.iter().map(Vec::len).max().unwrap_or(0);
         let padded = Padded::new(layout, sound);
+        let streams = Streams::new(simd, layout, sound, &padded, &plans);
         let mut window = gauss(layout.window_points);
         for weight in &mut window {
             *weight *= Transform::sample_scale(rate);
@@ -58,18 +63,21 @@ impl WithSimd for Engine<'_> {
         let usual = smoothing::time_weights(REACH, FRAMES).map(|w| Lanes::splat(simd, w));
         for step in 0..steps {
             let now = |lane: usize| plans.get(lane).and_then(|plan| plan.get(step).or(plan.last())).copied();
-            for lane in 0..S::F64_LANES {
-                if let Some(now) = now(lane) {
-                    let start = layout.first_sample(sound, now.input.clamp(0, layout.frames.count as i64 - 1) as usize);
-                    fill_lane::<S>(&mut buffers.frame, lane, padded.frame(start), &window);
-                }
+            let starts: [i64; MAX_LANES] = std::array::from_fn(|lane| {
+                let frame = now(lane).map_or(0, |now| now.input.clamp(0, layout.frames.count as i64 - 1));
+                layout.first_sample(sound, frame as usize)
+            });
+            let sources = starts.map(|start| padded.frame(start));
+            let mean = means(simd, &sources);
+            if !streams.fill(simd, &mut buffers.frame, &starts, mean, &window) {
+                fill(simd, &mut buffers.frame, &sources, mean, &window);
             }
             for sample in buffers.frame.iter_mut().skip(layout.window_points) {
                 *sample = zero;
             }
             let slot = step % FRAMES;
             transform.process(simd, &mut buffers, &mut ring[slot]);
-            let outputs: [Option<usize>; 8] = std::array::from_fn(|lane| {
+            let outputs: [Option<usize>; MAX_LANES] = std::array::from_fn(|lane| {
                 now(lane).filter(|_| plans.get(lane).is_some_and(|p| step < p.len())).and_then(|now| now.output)
             });
             if outputs.iter().all(Option::is_none) {
@@ -121,7 +129,7 @@ fn plan(wanted: &[usize], lanes: usize) -> Vec<Vec<Step>> {
 #[inline(always)]
 fn weights<S: Simd>(
     simd: S,
-    outputs: &[Option<usize>; 8],
+    outputs: &[Option<usize>; MAX_LANES],
     wanted: &[usize],
     count: usize,
 ) -> Option<[Lanes<S>; FRAMES]> {
@@ -165,6 +173,11 @@ impl Padded {
         Self { samples, margin, window: layout.window_points }
     }
 
+    /// The sample at a place counted from 0 at the start of the sound.
+    fn sample(&self, place: i64) -> f64 {
+        usize::try_from(place + self.margin as i64).ok().and_then(|i| self.samples.get(i)).copied().unwrap_or(0.0)
+    }
+
     /// The samples of a frame from `start`, counted from 0 at the start of the sound.
     #[inline(always)]
     fn frame(&self, start: i64) -> &[f64] {
@@ -174,19 +187,117 @@ impl Padded {
     }
 }
 
-/// Subtracts the mean of a frame, applies the window, and puts it into its lane.
+/// The parts of the sound that the lanes walk through, side by side, so that a frame of all lanes
+/// is a run of registers.
+struct Streams<S: Simd> {
+    samples: Vec<S::f64s>,
+    /// Place in the sound of the first sample of every lane.
+    origins: [i64; MAX_LANES],
+}
+
+impl<S: Simd> Streams<S> {
+    fn new(simd: S, layout: &Layout, sound: &Resampled, padded: &Padded, plans: &[Vec<Step>]) -> Self {
+        let last_frame = layout.frames.count as i64 - 1;
+        let start = |step: &Step| layout.first_sample(sound, step.input.clamp(0, last_frame) as usize);
+        let mut origins = [0; MAX_LANES];
+        let mut length = 0;
+        for (origin, plan) in origins.iter_mut().zip(plans) {
+            if let (Some(first), Some(last)) = (plan.first(), plan.last()) {
+                // Counted from frame 0 where the plan begins with frames before the sound.
+                let missing = (first.input.clamp(0, last_frame) - first.input) as f64;
+                *origin = start(first) - (missing * layout.frames.dt / sound.dx()).round() as i64;
+                length = length.max(start(last) - *origin);
+            }
+        }
+        // One more sample, because rounding may place a lane one sample after the others.
+        let length = usize::try_from(length).unwrap_or(0) + layout.window_points + 1;
+        // Stretches far apart make streams longer than the sound is worth.
+        let length = if length * S::F64_LANES > 2 * (padded.samples.len() + 8 * layout.window_points * S::F64_LANES) {
+            0
+        } else {
+            length
+        };
+        let mut samples = vec![simd.splat_f64s(0.0); length];
+        for (lane, origin) in origins.iter().enumerate().take(S::F64_LANES) {
+            let places = flat_mut::<S>(&mut samples).iter_mut().skip(lane).step_by(S::F64_LANES);
+            for (i, place) in places.enumerate() {
+                *place = padded.sample(origin + i as i64);
+            }
+        }
+        Self { samples, origins }
+    }
+
+    /// Subtracts the mean of every frame and applies the window; refuses when the lanes are not
+    /// (but for one sample, which rounding may make) equally far in their streams.
+    #[inline(always)]
+    fn fill(&self, simd: S, frame: &mut [S::f64s], starts: &[i64; MAX_LANES], mean: Lanes<S>, window: &[f64]) -> bool {
+        let mut offsets: [i64; MAX_LANES] = std::array::from_fn(|lane| starts[lane] - self.origins[lane]);
+        let least = offsets.iter().take(S::F64_LANES).copied().min().unwrap_or(0);
+        let mut late = [simd.splat_f64s(0.0)];
+        for (late, offset) in flat_mut::<S>(&mut late).iter_mut().zip(&mut offsets) {
+            *offset -= least;
+            *late = *offset as f64;
+        }
+        let most = offsets.iter().take(S::F64_LANES).copied().max().unwrap_or(0);
+        let count = window.len();
+        let run = usize::try_from(least).ok().and_then(|first| self.samples.get(first..first + count + 1));
+        let Some(run) = run.filter(|_| most <= 1) else {
+            return false;
+        };
+        let lane = |raw: S::f64s| Lanes::new(simd, raw);
+        let late = Lanes::splat(simd, 0.5).less(lane(late[0]));
+        let pairs = run.windows(2);
+        if most == 0 {
+            for ((out, sample), weight) in frame.iter_mut().zip(run).zip(window) {
+                *out = ((lane(*sample) - mean) * Lanes::splat(simd, *weight)).raw();
+            }
+        } else {
+            for ((out, pair), weight) in frame.iter_mut().zip(pairs).zip(window) {
+                let sample = lane(pair[1]).or_else(late, lane(pair[0]));
+                *out = ((sample - mean) * Lanes::splat(simd, *weight)).raw();
+            }
+        }
+        true
+    }
+}
+
+/// Subtracts the mean of every frame, applies the window, and puts the frames side by side.
 #[inline(always)]
-fn fill_lane<S: Simd>(frame: &mut [S::f64s], lane: usize, samples: &[f64], window: &[f64]) {
-    let mut sums = [0.0; 8];
-    let (chunks, rest) = samples.as_chunks::<8>();
+fn fill<S: Simd>(simd: S, frame: &mut [S::f64s], sources: &[&[f64]; MAX_LANES], mean: Lanes<S>, window: &[f64]) {
+    for (block, (frame, window)) in frame.chunks_mut(TILE).zip(window.chunks(TILE)).enumerate() {
+        // A tile small enough to stay in the nearest cache while it is filled lane by lane.
+        let mut tile = [simd.splat_f64s(0.0); TILE];
+        for (lane, source) in sources.iter().enumerate().take(S::F64_LANES) {
+            let samples = source.get(block * TILE..).unwrap_or_default();
+            let places = flat_mut::<S>(&mut tile).iter_mut().skip(lane).step_by(S::F64_LANES);
+            for (place, sample) in places.zip(samples) {
+                *place = *sample;
+            }
+        }
+        for ((out, sample), weight) in frame.iter_mut().zip(tile).zip(window) {
+            *out = ((Lanes::new(simd, sample) - mean) * Lanes::splat(simd, *weight)).raw();
+        }
+    }
+}
+
+/// Mean of the samples of every lane; always summed in the same order, however frames are dealt out.
+#[inline(always)]
+fn means<S: Simd>(simd: S, sources: &[&[f64]; MAX_LANES]) -> Lanes<S> {
+    let mut means = [simd.splat_f64s(0.0)];
+    for (mean, source) in flat_mut::<S>(&mut means).iter_mut().zip(sources) {
+        *mean = mean_of(source);
+    }
+    Lanes::new(simd, means[0])
+}
+
+#[inline(always)]
+fn mean_of(samples: &[f64]) -> f64 {
+    let mut sums = [0.0; 16];
+    let (chunks, rest) = samples.as_chunks::<16>();
     for chunk in chunks {
         for (sum, sample) in sums.iter_mut().zip(chunk) {
             *sum += sample;
         }
     }
-    let mean = (sums.iter().sum::<f64>() + rest.iter().sum::<f64>()) / samples.len() as f64;
-    let places = flat_mut::<S>(frame).iter_mut().skip(lane).step_by(S::F64_LANES);
-    for ((place, sample), weight) in places.zip(samples).zip(window) {
-        *place = (sample - mean) * weight;
-    }
+    (sums.iter().sum::<f64>() + rest.iter().sum::<f64>()) / samples.len() as f64
 }

@@ -197,3 +197,53 @@ fn radix8<S: Simd>([x0, x1, x2, x3, x4, x5, x6, x7]: [Z<S>; 8]) -> [Z<S>; 8] {
     let odd = radix4([x0.minus(x4), e1, e2, e3]);
     [even[0], odd[0], even[1], odd[1], even[2], odd[2], even[3], odd[3]]
 }
+
+#[cfg(test)]
+mod tests {
+    use pulp::WithSimd;
+
+    use super::*;
+    use crate::cepstrum::lanes::{flat, flat_mut};
+
+    struct Check(usize);
+
+    impl WithSimd for Check {
+        type Output = ();
+
+        fn with_simd<S: Simd>(self, simd: S) {
+            let length = self.0;
+            let fft = LaneFft::new(length);
+            let value = |i: usize| (i as f64 * 0.7 + (i * i) as f64 * 0.013).sin();
+            let mut data = vec![[simd.splat_f64s(0.0); 2]; length];
+            for (i, number) in data.iter_mut().enumerate() {
+                for (l, x) in flat_mut::<S>(number).iter_mut().enumerate() {
+                    *x = value(i + 1000 * l);
+                }
+            }
+            let input: Vec<Vec<f64>> = data.iter().map(|number| flat::<S>(number).to_vec()).collect();
+            fft.process(simd, &mut data);
+            for lane in 0..S::F64_LANES {
+                for k in (0..length).step_by(1 + length / 16) {
+                    let (mut re, mut im) = (0.0, 0.0);
+                    for (i, number) in input.iter().enumerate() {
+                        let (sin, cos) =
+                            (-2.0 * std::f64::consts::PI * (k * i % length) as f64 / length as f64).sin_cos();
+                        let (x, y) = (number[lane], number[S::F64_LANES + lane]);
+                        re += x * cos - y * sin;
+                        im += x * sin + y * cos;
+                    }
+                    let ours = flat::<S>(&data[fft.places()[k]]);
+                    assert!((ours[lane] - re).abs() < 1e-10 && (ours[S::F64_LANES + lane] - im).abs() < 1e-10);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn transforms_of_all_lengths_agree_with_the_definition() {
+        for length in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024] {
+            pulp::Arch::new().dispatch(Check(length));
+        }
+        pulp::Arch::Scalar.dispatch(Check(256));
+    }
+}

@@ -109,11 +109,16 @@ impl<S: Simd> Prominence<S> {
             chains = chains.map(|chain| chain * decay);
         }
         let rests = &mut self.work[..points.len()];
-        for (rests, points) in rests.chunks_mut(4).zip(points.chunks(4)) {
-            for ((rest, point), chain) in rests.iter_mut().zip(points).zip(&mut chains) {
-                *rest = (lane(point) * *chain).raw();
-                *chain = *chain * decay4;
+        let (rest_chunks, rest_tail) = rests.as_chunks_mut::<4>();
+        let (point_chunks, point_tail) = points.as_chunks::<4>();
+        for (rests, points) in rest_chunks.iter_mut().zip(point_chunks) {
+            for i in 0..4 {
+                rests[i] = (lane(&points[i]) * chains[i]).raw();
+                chains[i] = chains[i] * decay4;
             }
+        }
+        for ((rest, point), chain) in rest_tail.iter_mut().zip(point_tail).zip(&chains) {
+            *rest = (lane(point) * *chain).raw();
         }
         let (a, b) = self.intercepts[start].middle(simd, rests);
         let mut pair = [a.raw(), b.raw()];

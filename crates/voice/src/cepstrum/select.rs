@@ -64,12 +64,10 @@ impl<S: Simd> Selector<S> {
             // Rounding must not leave the bracket.
             let inside = inside.or_else(low.0.less(inside), middle);
             let inside = inside.or_else(inside.less(high.0), middle);
-            let outward = (low.0 * (one + step)).or_else(high.0.less(splat(f64::INFINITY)), inside);
             let open_above = splat(f64::MAX).less(high.0);
             let open_below = low.0.less_or_equal(splat(0.0));
             let next = (low.0 * (one + step)).or_else(open_above, inside);
             let next = (high.0 / (one + step)).or_else(open_below, next);
-            let _ = outward;
             let next = next.or_else(pending, pivot);
             let below = count_below(simd, values, next);
             narrow(simd, next, below, low_target, high_target, &mut low, &mut high, &mut pivot, &mut pending);
@@ -208,4 +206,65 @@ fn around<S: Simd>(simd: S, values: &[S::f64s], pivot: Lanes<S>) -> (Lanes<S>, L
     }
     let [a, b] = results;
     (a.0.max(b.0), a.1.min(b.1), a.2 + b.2)
+}
+
+#[cfg(test)]
+mod tests {
+    use pulp::WithSimd;
+
+    use super::*;
+    use crate::cepstrum::lanes::flat_mut;
+
+    struct Check<'a>(&'a [Vec<f64>]);
+
+    impl WithSimd for Check<'_> {
+        type Output = ();
+
+        fn with_simd<S: Simd>(self, simd: S) {
+            let lists = self.0;
+            let mut selector = Selector::new(simd, 600);
+            for lists in lists.chunks_exact(S::F64_LANES) {
+                let count = lists[0].len();
+                let mut values = vec![simd.splat_f64s(0.0); count];
+                for (i, x) in flat_mut::<S>(&mut values).iter_mut().enumerate() {
+                    *x = lists[i % S::F64_LANES][i / S::F64_LANES];
+                }
+                let (a, b) = selector.middle(simd, &values);
+                let (a, b) = ([a.raw()], [b.raw()]);
+                for (lane, list) in lists.iter().enumerate() {
+                    let mut sorted = list.clone();
+                    sorted.sort_by(f64::total_cmp);
+                    assert_eq!(flat::<S>(&a)[lane], sorted[(count - 1) / 2]);
+                    assert_eq!(flat::<S>(&b)[lane], sorted[count / 2]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn middle_values_are_exact() {
+        let mut state = 1_u64;
+        let mut next = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) as f64 / (1_u64 << 53) as f64
+        };
+        for count in [1, 2, 5, 256, 257, 513] {
+            for style in 0..5 {
+                let lists: Vec<Vec<f64>> = (0..64)
+                    .map(|list| {
+                        let mut value = || match style {
+                            0 => next() + 1e-9,
+                            1 => (40.0 * (next() - 0.5)).exp(),
+                            2 => (next() * 4.0).floor() + 1.0,
+                            3 => 1e-30,
+                            // From one list to the next the level jumps by decades.
+                            _ => (1.0 + 0.01 * next()) * 10_f64.powi(list % 9 - 4),
+                        };
+                        (0..count).map(|_| value()).collect()
+                    })
+                    .collect();
+                pulp::Arch::new().dispatch(Check(&lists));
+            }
+        }
+    }
 }

@@ -19,6 +19,8 @@ const OUTER: f64 = 0.125;
 const HALF_QUEFRENCY_S: f64 = 0.0005;
 /// Added to the power before logarithms are taken.
 const POWER_FLOOR: f64 = 1e-30;
+/// Points smoothed at a time over quefrency.
+const BLOCK: usize = 8;
 
 /// Weights of the seven frames around frame `k` of `count`.
 pub(super) fn time_weights(k: usize, count: usize) -> [f64; FRAMES] {
@@ -69,7 +71,9 @@ pub(super) fn over_time<S: Simd>(
 /// Weights of the average over quefrency.
 #[derive(Debug)]
 pub(super) struct QuefrencySmoothing {
-    /// Samples on each side.
+    /// Points on each side that count at least half.
+    whole: usize,
+    /// Points on each side that count at all.
     reach: usize,
     /// Weights of the points of the inside of the axis.
     kernel: Vec<f64>,
@@ -100,29 +104,72 @@ impl QuefrencySmoothing {
                 (0..=k + reach).map(|i| weight(i) / length).collect()
             })
             .collect();
-        Self { reach, kernel, edge }
+        Self { whole, reach, kernel, edge }
     }
 
     /// Averages; a small constant is added to every point.
     #[inline(always)]
     pub(super) fn process<S: Simd>(&self, simd: S, row: &[S::f64s], out: &mut [S::f64s]) {
-        let floor = Lanes::splat(simd, POWER_FLOOR);
-        let lane = |x: &S::f64s| Lanes::new(simd, *x);
         let count = row.len();
-        let weighted = |weights: &[f64], points: &mut dyn Iterator<Item = &S::f64s>| {
-            let mut sum = floor;
-            for (weight, point) in weights.iter().zip(points) {
-                sum = sum + lane(point) * Lanes::splat(simd, *weight);
-            }
-            sum.raw()
-        };
         for (k, weights) in self.edge.iter().enumerate() {
-            out[k] = weighted(weights, &mut row.iter());
-            out[count - 1 - k] = weighted(weights, &mut row.iter().rev());
+            out[k] = weighted(simd, weights, row.iter());
+            out[count - 1 - k] = weighted(simd, weights, row.iter().rev());
         }
-        let inside = out[self.reach..count - self.reach].iter_mut();
-        for (out, points) in inside.zip(row.windows(self.kernel.len())) {
-            *out = weighted(&self.kernel, &mut points.iter());
+        let inside = &mut out[self.reach..count - self.reach];
+        match (self.whole, self.reach) {
+            (4, 4) => self.inside::<S, 4, { BLOCK + 8 }>(simd, row, inside),
+            (5, 5) => self.inside::<S, 5, { BLOCK + 10 }>(simd, row, inside),
+            _ => {
+                for (out, points) in inside.iter_mut().zip(row.windows(self.kernel.len())) {
+                    *out = weighted(simd, &self.kernel, points.iter());
+                }
+            }
         }
     }
+
+    /// The usual case: `HALF` points on either side, of which the outermost count half. That is a
+    /// plain sum of `2 HALF` trapezia, built up from pairs, pairs of pairs and so on.
+    #[inline(always)]
+    fn inside<S: Simd, const HALF: usize, const SPAN: usize>(&self, simd: S, row: &[S::f64s], out: &mut [S::f64s]) {
+        let scale = Lanes::splat(simd, 0.25 / HALF as f64);
+        let floor = Lanes::splat(simd, POWER_FLOOR);
+        let mut start = 0;
+        while start < out.len() {
+            // The last block is moved back to be whole; a few points are then computed twice.
+            start = start.min(out.len().saturating_sub(BLOCK));
+            let (Some(points), Some(out)) =
+                (row.get(start..).and_then(|r| r.first_chunk::<SPAN>()), out.get_mut(start..start + BLOCK))
+            else {
+                return;
+            };
+            let points = points.map(|point| Lanes::new(simd, point));
+            let mut pairs = points;
+            for i in 0..SPAN - 1 {
+                pairs[i] = points[i] + points[i + 1];
+            }
+            let mut twos = pairs;
+            for i in 0..SPAN - 2 {
+                twos[i] = pairs[i] + pairs[i + 1];
+            }
+            let mut fours = twos;
+            for i in 0..SPAN - 4 {
+                fours[i] = twos[i] + twos[i + 2];
+            }
+            for (i, out) in out.iter_mut().enumerate() {
+                let eight = fours[i] + fours[i + 4];
+                let sum = if HALF == 4 { eight } else { eight + twos[i + 8] };
+                *out = (sum * scale + floor).raw();
+            }
+            start += BLOCK;
+        }
+    }
+}
+
+#[inline(always)]
+fn weighted<'a, S: Simd>(simd: S, weights: &[f64], points: impl Iterator<Item = &'a S::f64s>) -> S::f64s {
+    let mut sum = Lanes::splat(simd, POWER_FLOOR);
+    for (weight, point) in weights.iter().zip(points) {
+        sum = sum + Lanes::new(simd, *point) * Lanes::splat(simd, *weight);
+    }
+    sum.raw()
 }
