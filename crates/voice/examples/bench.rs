@@ -51,9 +51,12 @@ fn main() {
     time("pitch, cross-correlation", seconds, || pitch::track(&sound, &cc));
     time("pitch, two passes", seconds, || pitch::track_two_pass(&sound));
     time("pulses", seconds, || pulses::find(&sound, &track));
+    let cc_track = pitch::track(&sound, &cc).unwrap();
+    time("pulses, cross-correlation", seconds, || pulses::find(&sound, &cc_track));
     time("jitter", seconds, || perturbation::jitter(&found, &limits));
     time("shimmer", seconds, || perturbation::shimmer(&sound, &found, &limits));
     time("harmonicity", seconds, || harmonicity::cross_correlation(&sound));
+    time("harmonicity, autocorrelation", seconds, || harmonicity::autocorrelation(&sound));
     time("intensity", seconds, || intensity::contour(&sound, 100.0));
     time("pauses", seconds, || pauses::detect(&sound));
     let whole = AnalyzeOptions { task: Task::Speech, whole: true, ..AnalyzeOptions::default() };

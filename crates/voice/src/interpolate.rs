@@ -15,6 +15,7 @@ const MAX_ITERATIONS: usize = 60;
 /// A sinc kernel reaching `depth` samples to each side under a raised-cosine taper; near the ends
 /// the reach shrinks to what exists on both sides. The two half-tapers differ slightly in length
 /// because `x` is rarely in the middle; that is part of the definition.
+#[inline(always)]
 pub(crate) fn sinc(y: &[f64], x: f64, depth: usize) -> f64 {
     let count = y.len();
     let (Some(&first), Some(&last)) = (y.first(), y.last()) else {
@@ -42,32 +43,88 @@ pub(crate) fn sinc(y: &[f64], x: f64, depth: usize) -> f64 {
             let sine = (PI * fraction).sin();
             let before = y.get(left - reach..left).unwrap_or_default();
             let after = y.get(left..left + reach).unwrap_or_default();
-            let span_left = fraction + reach as f64;
-            let span_right = 1.0 - fraction + reach as f64;
-            half(before.iter().rev(), fraction, span_left, sine) + half(after.iter(), 1.0 - fraction, span_right, sine)
+            let (before_rest, before) = before.as_rchunks::<LANES>();
+            let (after, after_rest) = after.as_chunks::<LANES>();
+            let mut left_side = Half::new(fraction, fraction + reach as f64);
+            let mut right_side = Half::new(1.0 - fraction, 1.0 - fraction + reach as f64);
+            for (before, after) in before.iter().rev().zip(after) {
+                let mut nearest_first = *before;
+                nearest_first.reverse();
+                left_side.add(&nearest_first);
+                right_side.add(after);
+            }
+            let mut rest = [[0.0; LANES]; 2];
+            for (to, from) in rest[0].iter_mut().zip(before_rest.iter().rev()) {
+                *to = *from;
+            }
+            for (to, from) in rest[1].iter_mut().zip(after_rest) {
+                *to = *from;
+            }
+            left_side.add(&rest[0]);
+            right_side.add(&rest[1]);
+            (left_side.sum() + right_side.sum()) * sine / PI
         }
     }
 }
+
+/// Samples weighted side by side, one per place of a vector register.
+const LANES: usize = 8;
 
 /// One side of the sum: samples at `distance`, `distance + 1`, ... from the wanted position.
 ///
 /// The numerators alternate in sign and the taper's cosine advances by a constant angle, so one
 /// sine and one rotation per side replace two transcendental functions per sample.
-fn half<'a>(samples: impl Iterator<Item = &'a f64>, distance: f64, span: f64, sine: f64) -> f64 {
-    let step = PI / span;
-    let (step_sin, step_cos) = step.sin_cos();
-    let (mut taper_sin, mut taper_cos) = (step * distance).sin_cos();
-    let mut distance = distance;
-    let mut sign = 1.0;
-    let mut sum = 0.0;
-    for &sample in samples {
-        sum += sign * sample * (0.5 + 0.5 * taper_cos) / distance;
-        sign = -sign;
-        distance += 1.0;
-        (taper_sin, taper_cos) =
-            (taper_sin * step_cos + taper_cos * step_sin, taper_cos * step_cos - taper_sin * step_sin);
+struct Half {
+    distances: [f64; LANES],
+    taper_sin: [f64; LANES],
+    taper_cos: [f64; LANES],
+    /// Sine and cosine of the angle the taper advances in `LANES` samples.
+    advance: (f64, f64),
+    sums: [f64; LANES],
+}
+
+impl Half {
+    #[inline(always)]
+    fn new(distance: f64, span: f64) -> Self {
+        let step = PI / span;
+        let (step_sin, step_cos) = step.sin_cos();
+        let (mut sin, mut cos) = (step * distance).sin_cos();
+        let mut this = Self {
+            distances: [0.0; LANES],
+            taper_sin: [0.0; LANES],
+            taper_cos: [0.0; LANES],
+            advance: (step * LANES as f64).sin_cos(),
+            sums: [0.0; LANES],
+        };
+        let tapers = this.taper_sin.iter_mut().zip(&mut this.taper_cos);
+        for (k, (to, (taper_sin, taper_cos))) in this.distances.iter_mut().zip(tapers).enumerate() {
+            *to = distance + k as f64;
+            (*taper_sin, *taper_cos) = (sin, cos);
+            (sin, cos) = (sin * step_cos + cos * step_sin, cos * step_cos - sin * step_sin);
+        }
+        this
     }
-    sum * sine / PI
+
+    /// Adds the next samples, nearest first.
+    #[inline(always)]
+    fn add(&mut self, samples: &[f64; LANES]) {
+        let (advance_sin, advance_cos) = self.advance;
+        let tapers = self.taper_sin.iter_mut().zip(&mut self.taper_cos);
+        let places = self.sums.iter_mut().zip(&mut self.distances).zip(samples).zip(tapers);
+        for (((sum, distance), sample), (taper_sin, taper_cos)) in places {
+            *sum += sample * (0.5 + 0.5 * *taper_cos) / *distance;
+            (*taper_sin, *taper_cos) = (
+                *taper_sin * advance_cos + *taper_cos * advance_sin,
+                *taper_cos * advance_cos - *taper_sin * advance_sin,
+            );
+            *distance += LANES as f64;
+        }
+    }
+
+    #[inline(always)]
+    fn sum(&self) -> f64 {
+        self.sums.as_chunks::<2>().0.iter().map(|pair| pair[0] - pair[1]).sum()
+    }
 }
 
 /// Cubic through the two middle samples with central differences as slopes.
@@ -87,12 +144,18 @@ fn at(y: &[f64], index: usize) -> f64 {
 
 /// Position and height of the maximum of the interpolated function within one sample of the peak
 /// sample `peak` (counted from 1).
+#[inline(always)]
 pub(crate) fn improve_maximum(y: &[f64], peak: usize, depth: usize) -> (f64, f64) {
     if peak <= 1 || peak >= y.len() {
         return (peak as f64, at(y, peak));
     }
     let middle = peak as f64;
-    let (x, negative) = brent(|x| -sinc(y, x, depth), middle - 1.0, middle + 1.0);
+    let (x, negative) = brent(
+        #[inline(always)]
+        |x| -sinc(y, x, depth),
+        middle - 1.0,
+        middle + 1.0,
+    );
     (x, -negative)
 }
 

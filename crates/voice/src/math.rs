@@ -162,6 +162,15 @@ mod tests {
     }
 
     #[test]
+    fn vector_registers_do_not_change_the_bits() {
+        let x: Vec<f64> = (0..1003).map(|n| (f64::from(n) * 0.7).sin() + 0.1).collect();
+        let arch = pulp::Arch::new();
+        assert_eq!(arch.dispatch(Sum(&x)).to_bits(), sum(&x).to_bits());
+        let peak = arch.dispatch(LargestDeviation { values: &x, middle: 0.1 });
+        assert_eq!(peak.to_bits(), largest_deviation(&x, 0.1).to_bits());
+    }
+
+    #[test]
     fn sliding_products_are_those_of_each_shift() {
         let x: Vec<f64> = (0..200).map(|n| (f64::from(n) * 1.7).sin()).collect();
         for count in [0, 1, 8, 31, 32, 45, 100] {

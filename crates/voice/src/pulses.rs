@@ -239,6 +239,9 @@ fn overlap<'a>(sound: &Sound<'a>, fixed: i64, last: i64, moved: i64) -> (&'a [f6
 /// has lost digits and is made anew.
 const RUNNING_ENERGY_SHARE: f64 = 1e-6;
 
+/// Shifts whose correlations are normalised together.
+const GROUP: usize = 16;
+
 /// Normalised correlation of a stretch with one of the same length that moves sample by sample.
 struct Correlate<'a> {
     base: &'a [f64],
@@ -256,17 +259,24 @@ impl pulp::NullaryFnOnce for Correlate<'_> {
         let fixed_energy = dot(base, base);
         let mut energy = dot(moving.get(..base.len()).unwrap_or_default(), moving);
         let mut largest = energy;
-        let edges = moving.iter().zip(moving.iter().skip(base.len()).chain(std::iter::once(&0.0)));
-        for (k, (to, (leaving, entering))) in out.iter_mut().zip(edges).enumerate() {
-            // Without signal on one side there is no correlation.
-            *to = if *to == 0.0 { 0.0 } else { *to / (fixed_energy * energy).sqrt() };
-            energy += entering * entering - leaving * leaving;
-            if energy > largest {
-                largest = energy;
-            } else if energy <= RUNNING_ENERGY_SHARE * largest {
-                let stretch = moving.get(k + 1..).unwrap_or_default();
-                let stretch = stretch.get(..base.len()).unwrap_or_default();
-                energy = dot(stretch, stretch);
+        let mut edges = moving.iter().zip(moving.iter().skip(base.len()).chain(std::iter::once(&0.0))).enumerate();
+        // The running energy is a chain of additions; the divisions are done several at a time.
+        for products in out.chunks_mut(GROUP) {
+            let mut scales = [0.0; GROUP];
+            for (scale, (k, (leaving, entering))) in scales.iter_mut().zip(edges.by_ref().take(products.len())) {
+                *scale = fixed_energy * energy;
+                energy += entering * entering - leaving * leaving;
+                if energy > largest {
+                    largest = energy;
+                } else if energy <= RUNNING_ENERGY_SHARE * largest {
+                    let stretch = moving.get(k + 1..).unwrap_or_default();
+                    let stretch = stretch.get(..base.len()).unwrap_or_default();
+                    energy = dot(stretch, stretch);
+                }
+            }
+            for (product, scale) in products.iter_mut().zip(&scales) {
+                // Without signal on one side there is no correlation.
+                *product = if *product == 0.0 { 0.0 } else { *product / scale.sqrt() };
             }
         }
     }

@@ -8,6 +8,9 @@ use realfft::{ComplexToReal, RealFftPlanner, RealToComplex};
 
 use crate::math;
 
+/// Lags whose correlations are normalised together.
+const GROUP: usize = 16;
+
 /// Autocorrelation by FFT, divided by that of the window.
 pub(super) struct Autocorrelator {
     window: Vec<f64>,
@@ -124,10 +127,17 @@ pub(super) fn cross_correlate(x: &[f64], window: usize, out: &mut [f64]) {
     math::sliding_products(base, x.get(1..).unwrap_or_default(), out);
     let energy = math::dot(base, base);
     let mut shifted = energy;
-    for (product, (leaving, entering)) in out.iter_mut().zip(x.iter().zip(x.iter().skip(window))) {
-        shifted += entering * entering - leaving * leaving;
-        let scale = energy * shifted;
-        // Digital silence has no correlation, not an infinite one.
-        *product = if scale > 0.0 { *product / scale.sqrt() } else { 0.0 };
+    let mut pairs = x.iter().zip(x.iter().skip(window));
+    // The running energy is a chain of additions; the divisions are done several at a time.
+    for products in out.chunks_mut(GROUP) {
+        let mut scales = [0.0; GROUP];
+        for (scale, (leaving, entering)) in scales.iter_mut().zip(pairs.by_ref().take(products.len())) {
+            shifted += entering * entering - leaving * leaving;
+            *scale = energy * shifted;
+        }
+        for (product, scale) in products.iter_mut().zip(&scales) {
+            // Digital silence has no correlation, not an infinite one.
+            *product = if *scale > 0.0 { *product / scale.sqrt() } else { 0.0 };
+        }
     }
 }

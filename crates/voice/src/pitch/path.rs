@@ -218,3 +218,89 @@ impl Lattice {
         (f0, strength)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::pitch::{PitchMethod, track};
+    use crate::sound::Sound;
+    use crate::synth::{self, TalkSpec, VoiceSpec};
+    use crate::units::SampleRate;
+
+    /// The definition: every candidate refined, every path weighed.
+    fn exhaustive(sound: &Sound<'_>, settings: &PitchSettings) -> Vec<Option<f64>> {
+        let mut finder = CandidateFinder::new(sound, settings).unwrap();
+        let frames = finder.frames();
+        let mut lattice = Lattice::new(settings, &finder);
+        for k in 0..frames.count {
+            let intensity = finder.intensity(frames.time(k));
+            finder.find();
+            let previous = lattice.starts.last().copied().unwrap_or(0)..lattice.nodes.len();
+            lattice.starts.push(lattice.nodes.len());
+            let refined = finder.peaks().iter().map(|peak| finder.refine(peak));
+            for c in std::iter::once(Candidate { frequency: 0.0, strength: 0.0 }).chain(refined) {
+                let voiced = c.frequency > 0.0 && c.frequency < lattice.ceiling;
+                let log_frequency = voiced.then(|| c.frequency.log2());
+                let local = if voiced {
+                    c.strength - settings.octave_cost * (lattice.ceiling / c.frequency).log2()
+                } else {
+                    lattice.unvoiced_score(intensity)
+                };
+                let (before, reached) = lattice.best_before(previous.clone(), log_frequency);
+                lattice.nodes.push(Node {
+                    frequency: c.frequency,
+                    strength: c.strength,
+                    log_frequency,
+                    total: local + reached,
+                    before,
+                    order: 0,
+                });
+            }
+        }
+        lattice.best_path().0
+    }
+
+    #[test]
+    fn leaving_candidates_out_does_not_change_the_path() {
+        let rate = SampleRate::TELEPHONE;
+        let voice = synth::talk(&VoiceSpec::default(), &TalkSpec::default(), rate).samples;
+        let voice = &voice[..voice.len().min(40_000)];
+        let mut state = 7_u64;
+        let mut noise = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) as f64 / (1_u64 << 53) as f64 - 0.5
+        };
+        let white: Vec<f64> = (0..8_000).map(|_| noise()).collect();
+        // Differences of noise alternate in sign: energy up to the Nyquist frequency.
+        let hiss: Vec<f64> = white.windows(3).map(|w| w[0] - 2.0 * w[1] + w[2]).collect();
+        let mixed: Vec<f64> = voice.iter().zip(hiss.iter().cycle()).map(|(v, n)| v + 0.02 * n).collect();
+        let mut voiced = 0;
+        for samples in [voice, &white, &hiss, &mixed] {
+            let sound = Sound::new(samples, rate);
+            for method in [PitchMethod::Autocorrelation, PitchMethod::CrossCorrelation] {
+                for (floor, ceiling, jump) in [(75.0, 500.0, 0.35), (50.0, 900.0, 0.02), (60.0, 300.0, 2.0)] {
+                    let mut settings = PitchSettings::praat(method, floor, ceiling);
+                    settings.octave_jump_cost = jump;
+                    settings.voicing_threshold = 0.3;
+                    let found = track(&sound, &settings).unwrap();
+                    assert_eq!(found.f0(), exhaustive(&sound, &settings), "{method:?} {floor}");
+                    voiced += found.voiced().count();
+                }
+            }
+        }
+        assert!(voiced > 1_000);
+    }
+
+    #[test]
+    fn earlier_analyses_leave_no_trace() {
+        let rate = SampleRate::TELEPHONE;
+        let samples = synth::talk(&VoiceSpec::default(), &TalkSpec::default(), rate).samples;
+        let sound = Sound::new(&samples[..20_000], rate);
+        let settings = PitchSettings::praat(PitchMethod::Autocorrelation, 75.0, 500.0);
+        let first = track(&sound, &settings);
+        let other: Vec<f64> = samples.iter().rev().copied().collect();
+        assert_ne!(track(&Sound::new(&other, rate), &settings), first);
+        assert_eq!(track(&sound, &settings), first);
+    }
+}
