@@ -1,4 +1,8 @@
-//! Sustained phonation: voiced runs and the steadiest part of a vowel.
+//! Sustained phonation: voiced runs, phonation time and the steadiest part of a vowel.
+//!
+//! What is measured of a vowel is not the vowel as it was sung but its steadiest part: onset and
+//! offset glide, a tired voice breaks or creaks at the end, and people talk before and after.
+//! [`steady_window`] finds up to three seconds of one phonation in which f0 strays least.
 
 use crate::pauses::Interval;
 use crate::pitch::PitchTrack;
@@ -10,14 +14,24 @@ const BRIDGED_GAP_S: f64 = 0.1;
 /// Onset and offset of the vowel that are left out.
 const EDGE_S: f64 = 0.25;
 
-/// Length of the steady part.
-const WINDOW_S: f64 = 3.0;
+/// What is left out beside lost or spoiled audio: half a pitch window.
+const GUARD_S: f64 = 0.03;
 
-/// Shortest steady part worth measuring.
+/// Lengths of the steady part, best first.
+const WINDOWS_S: [f64; 5] = [3.0, 2.5, 2.0, 1.5, 1.0];
+
+/// Shortest steady part worth measuring: a second or this many periods, whichever comes first.
 const MIN_WINDOW_S: f64 = 1.0;
+const MIN_PERIODS: f64 = 100.0;
 
-/// Voiced runs, with gaps of at most `bridge_s` closed.
-fn runs(pitch: &PitchTrack, bridge_s: f64) -> Vec<Interval> {
+/// A held pitch strays by this many semitones (2 %) without being unsteady...
+const STEADY_SEMITONES: f64 = 0.35;
+/// ...and a longer window may stray by this factor more than the best short one: a singer's
+/// vibrato is the same in all windows, a glide is not.
+const MORE_UNSTEADY: f64 = 1.5;
+
+/// Voiced runs, with gaps of at most `bridge_s` closed; time in `unheard` is not counted as gap.
+fn runs(pitch: &PitchTrack, bridge_s: f64, unheard: &[Interval]) -> Vec<Interval> {
     let frames = pitch.frames();
     let mut found: Vec<Interval> = Vec::new();
     for (k, _) in pitch.f0().iter().enumerate().filter(|(_, f0)| f0.is_some()) {
@@ -25,11 +39,17 @@ fn runs(pitch: &PitchTrack, bridge_s: f64) -> Vec<Interval> {
         let end_s = start_s + frames.dt;
         match found.last_mut() {
             // Half a step of slack, because adjacent ends differ by rounding.
-            Some(last) if start_s - last.end_s < bridge_s + 0.5 * frames.dt => last.end_s = end_s,
+            Some(last) if silent_s(last.end_s, start_s, unheard) < bridge_s + 0.5 * frames.dt => last.end_s = end_s,
             _ => found.push(Interval { start_s, end_s }),
         }
     }
     found
+}
+
+/// Time from `from` to `to` that was heard.
+fn silent_s(from: f64, to: f64, unheard: &[Interval]) -> f64 {
+    let overlap = |gap: &Interval| (gap.end_s.min(to) - gap.start_s.max(from)).max(0.0);
+    to - from - unheard.iter().map(overlap).sum::<f64>()
 }
 
 fn longest(runs: &[Interval]) -> Option<Interval> {
@@ -38,116 +58,148 @@ fn longest(runs: &[Interval]) -> Option<Interval> {
 
 /// The longest voiced run with gaps below 0.1 s bridged: its length is the phonation time.
 pub(crate) fn longest_run(pitch: &PitchTrack) -> Option<Interval> {
-    longest(&runs(pitch, BRIDGED_GAP_S))
+    longest_run_over(pitch, &[])
 }
 
-/// Whether a recording looks like a held vowel: one unbroken voiced run of at least half a second
-/// that makes up most of the voiced time, or one of 1.2 s (a vowel with breaks in it), which words
-/// hardly ever reach.
+/// The same where some audio never arrived: a voice heard on both sides of `lost` audio went on.
+pub(crate) fn longest_run_over(pitch: &PitchTrack, lost: &[Interval]) -> Option<Interval> {
+    longest(&runs(pitch, BRIDGED_GAP_S, lost))
+}
+
+/// Whether a recording looks like a held vowel by its contour alone: one unbroken voiced run of at
+/// least half a second that makes up most of the voiced time, or one of 1.2 s (a vowel with breaks
+/// in it), which words hardly ever reach. [`crate::task::decide`] hears more.
 pub(crate) fn is_sustained(pitch: &PitchTrack) -> bool {
     let voiced_s = pitch.voiced_s();
-    longest(&runs(pitch, 0.0)).is_some_and(|run| {
+    longest_unbroken(pitch).is_some_and(|run| {
         let length = run.duration_s();
         (length >= 0.5 && length >= 0.6 * voiced_s) || (length >= 1.2 && length >= 0.3 * voiced_s)
     })
 }
 
-/// The steadiest stretch of the longest phonation: up to 3 s with the smallest standard deviation
-/// of f0, a quarter of a second away from onset and offset, clear of `avoid`.
-///
-/// `None` when less than a second would be left.
-pub(crate) fn steady_window(pitch: &PitchTrack, avoid: &[Interval]) -> Option<Interval> {
-    let run = clear_part(longest_run(pitch)?, avoid)?;
-    // A short vowel gives up less of its edges rather than everything.
-    let edge = EDGE_S.min(0.5 * (run.duration_s() - MIN_WINDOW_S));
-    if edge < 0.0 {
-        return None;
-    }
-    let (from, to) = (run.start_s + edge, run.end_s - edge);
-    if to - from <= WINDOW_S {
-        return Some(Interval { start_s: from, end_s: to });
-    }
-    let frames = pitch.frames();
-    let first = frames.index(from).ceil().max(1.0) as usize - 1;
-    let last = (frames.index(to).floor().max(0.0) as usize).min(pitch.f0().len());
-    let width = (WINDOW_S / frames.dt).round() as usize;
-    let candidates = pitch.f0().get(first..last)?;
-    let most_voiced = candidates.windows(width).map(|w| w.iter().flatten().count()).max()?;
-    let mut best: Option<(f64, usize)> = None;
-    let mut voiced = Vec::with_capacity(width);
-    for (k, window) in candidates.windows(width).enumerate() {
-        voiced.clear();
-        voiced.extend(window.iter().flatten());
-        // A break is worse than any wobble.
-        if voiced.len() < most_voiced {
-            continue;
-        }
-        if let Some(sd) = stats::standard_deviation(&voiced)
-            && best.is_none_or(|(b, _)| sd < b)
-        {
-            best = Some((sd, k));
-        }
-    }
-    let start_s = frames.time(first + best?.1) - 0.5 * frames.dt;
-    Some(Interval { start_s: start_s.max(from), end_s: (start_s + WINDOW_S).min(to) })
+/// The longest voiced run without any gap.
+pub(crate) fn longest_unbroken(pitch: &PitchTrack) -> Option<Interval> {
+    longest(&runs(pitch, 0.0, &[]))
 }
 
-/// The longest part of `run` that no stretch to avoid touches.
-fn clear_part(run: Interval, avoid: &[Interval]) -> Option<Interval> {
+/// The steadiest stretch of all phonations, a quarter of a second away from onset and offset and
+/// clear of `avoid` (lost or spoiled audio): 3 s if such a stretch is steady, less down to 1 s or
+/// 100 periods if only less is. Every try at a vowel is a candidate.
+///
+/// `None` when nothing that long is left.
+pub(crate) fn steady_window(pitch: &PitchTrack, avoid: &[Interval]) -> Option<Interval> {
+    let melody = Melody::of(pitch)?;
+    let shortest = melody.steps(melody.min_window_s);
+    let dt_s = pitch.frames().dt;
+    let parts: Vec<(usize, usize)> = runs(pitch, BRIDGED_GAP_S, avoid)
+        .into_iter()
+        .flat_map(|run| clear_parts(inner(run, shortest, dt_s), avoid))
+        .map(|part| melody.frames_in(part))
+        .collect();
+    let lengths = WINDOWS_S.iter().map(|&s| melody.steps(s)).filter(|&n| n > shortest).chain([shortest]);
+    // Fewest unvoiced frames first, then the least straying.
+    let best = |steps: usize| {
+        let places = parts.iter().flat_map(|&(first, last)| first..(last + 1).saturating_sub(steps).max(first));
+        places
+            .filter_map(|k| melody.straying(k, steps).map(|(missing, sd)| (missing, sd, k)))
+            .min_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)))
+    };
+    let limit = match best(shortest) {
+        Some((0, sd, _)) => Some(STEADY_SEMITONES.max(MORE_UNSTEADY * sd)),
+        // A voice that breaks all the time is measured with its breaks.
+        _ => None,
+    };
+    let acceptable = |missing: usize, sd: f64| limit.is_none_or(|limit| missing == 0 && sd <= limit);
+    let (first, steps) = lengths
+        .filter_map(|n| best(n).map(|found| (found, n)))
+        .find_map(|((missing, sd, first), n)| (acceptable(missing, sd) || n == shortest).then_some((first, n)))?;
+    Some(melody.interval(first, steps))
+}
+
+/// A run without its onset and offset, in whole frames; a short one gives up less rather than
+/// everything.
+fn inner(run: Interval, shortest: usize, dt_s: f64) -> Interval {
+    let steps = (run.duration_s() / dt_s).round() as usize;
+    let edge = ((EDGE_S / dt_s).round() as usize).min(steps.saturating_sub(shortest) / 2) as f64 * dt_s;
+    Interval { start_s: run.start_s + edge, end_s: run.end_s - edge }
+}
+
+/// The parts of `run` that no stretch to avoid comes near.
+fn clear_parts(run: Interval, avoid: &[Interval]) -> Vec<Interval> {
     let mut parts = Vec::new();
     let mut from = run.start_s;
-    for gap in avoid {
-        parts.push(Interval { start_s: from, end_s: gap.start_s.min(run.end_s) });
-        from = from.max(gap.end_s);
+    for gap in avoid.iter().filter(|gap| gap.end_s > run.start_s && gap.start_s < run.end_s) {
+        parts.push(Interval { start_s: from, end_s: gap.start_s - GUARD_S });
+        from = from.max(gap.end_s + GUARD_S);
     }
     parts.push(Interval { start_s: from, end_s: run.end_s });
-    longest(&parts).filter(|part| part.duration_s() > 0.0)
+    parts.retain(|part| part.duration_s() > 0.0);
+    parts
+}
+
+/// The contour in semitones with running sums, so that every window costs the same.
+struct Melody<'a> {
+    pitch: &'a PitchTrack,
+    /// Voiced frames, semitones and their squares up to and without each frame.
+    sums: Vec<(usize, f64, f64)>,
+    min_window_s: f64,
+}
+
+impl<'a> Melody<'a> {
+    /// `None` when nothing is voiced.
+    fn of(pitch: &'a PitchTrack) -> Option<Self> {
+        let mut voiced: Vec<f64> = pitch.voiced().collect();
+        voiced.sort_unstable_by(f64::total_cmp);
+        let median = stats::quantile(&voiced, 0.5)?;
+        let mut sums = Vec::with_capacity(pitch.f0().len() + 1);
+        let mut total = (0, 0.0, 0.0);
+        sums.push(total);
+        for f0 in pitch.f0() {
+            if let Some(f0) = f0 {
+                // Relative to the median, so that the squares stay small.
+                let semitones = 12.0 * (f0 / median).log2();
+                total = (total.0 + 1, total.1 + semitones, total.2 + semitones * semitones);
+            }
+            sums.push(total);
+        }
+        Some(Self { pitch, sums, min_window_s: MIN_WINDOW_S.min(MIN_PERIODS / median) })
+    }
+
+    fn steps(&self, seconds: f64) -> usize {
+        // The shortest window is rounded up, to hold what it has to.
+        (seconds / self.pitch.frames().dt - 1e-6).ceil() as usize
+    }
+
+    /// Range of the frames whose step lies inside.
+    fn frames_in(&self, part: Interval) -> (usize, usize) {
+        let frames = self.pitch.frames();
+        // Slack for edges that are frame edges themselves.
+        let edge = |time: f64| frames.index(time) - 0.5;
+        let first = (edge(part.start_s) - 1e-6).ceil().max(0.0) as usize;
+        let last = ((edge(part.end_s) + 1e-6).floor().max(0.0) as usize).min(self.pitch.f0().len());
+        (first, last.max(first))
+    }
+
+    /// Number of unvoiced frames and standard deviation of the semitones of the others among
+    /// `steps` frames from `first`; `None` where there are too few.
+    fn straying(&self, first: usize, steps: usize) -> Option<(usize, f64)> {
+        let (a, b) = (self.sums.get(first)?, self.sums.get(first + steps)?);
+        let count = b.0 - a.0;
+        if count < 2 {
+            return None;
+        }
+        let n = count as f64;
+        let mean = (b.1 - a.1) / n;
+        Some((steps - count, (((b.2 - a.2) - n * mean * mean).max(0.0) / (n - 1.0)).sqrt()))
+    }
+
+    fn interval(&self, first: usize, steps: usize) -> Interval {
+        let frames = self.pitch.frames();
+        let start_s = (frames.time(first) - 0.5 * frames.dt).max(0.0);
+        Interval { start_s, end_s: (start_s + steps as f64 * frames.dt).min(self.pitch.end_s()) }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-    use super::*;
-    use crate::pitch::{PitchMethod, PitchSettings, track};
-    use crate::sound::Sound;
-    use crate::synth::{CountingSpec, VoiceSpec, counting, sustained_vowel};
-    use crate::units::SampleRate;
-
-    fn contour(samples: &[f64]) -> PitchTrack {
-        let sound = Sound::new(samples, SampleRate::TELEPHONE);
-        let settings = PitchSettings::praat(PitchMethod::Autocorrelation, 75.0, 500.0);
-        track(&sound, &settings).unwrap()
-    }
-
-    #[test]
-    fn vowels_and_words_are_told_apart() {
-        let voice = VoiceSpec::default();
-        let rate = SampleRate::TELEPHONE;
-        assert!(is_sustained(&contour(&sustained_vowel(&voice, 3.0, rate).samples)));
-        let words = counting(&voice, &CountingSpec::default(), rate);
-        assert!(!is_sustained(&contour(&words.samples)));
-    }
-
-    #[test]
-    fn the_window_keeps_clear_of_edges_and_of_lost_audio() {
-        let vowel = sustained_vowel(&VoiceSpec::default(), 6.0, SampleRate::TELEPHONE);
-        let pitch = contour(&vowel.samples);
-        let window = steady_window(&pitch, &[]).unwrap();
-        assert!((window.duration_s() - 3.0).abs() < 1e-9);
-        assert!(window.start_s > 0.4 && window.end_s < 6.0);
-        let lost = Interval { start_s: 2.5, end_s: 2.6 };
-        let window = steady_window(&pitch, &[lost]).unwrap();
-        assert!(window.start_s > 2.8 && window.end_s < 6.0);
-        // Too little is left on either side.
-        let lost = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0].map(|t| Interval { start_s: t, end_s: t + 0.1 });
-        assert_eq!(steady_window(&pitch, &lost), None);
-    }
-
-    #[test]
-    fn phonation_time_is_the_length_of_the_vowel() {
-        let vowel = sustained_vowel(&VoiceSpec::default(), 6.0, SampleRate::TELEPHONE);
-        let run = longest_run(&contour(&vowel.samples)).unwrap();
-        assert!((run.duration_s() - 6.0).abs() < 0.1);
-    }
-}
+#[path = "vowel_tests.rs"]
+mod tests;

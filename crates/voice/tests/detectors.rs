@@ -3,13 +3,16 @@
 //! of recordings with a manifest of the same form.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use voice::Task;
 use voice::nuclei;
 use voice::pauses;
-use voice::pitch;
+use voice::pitch::{self, PitchMethod, PitchSettings};
 use voice::sound::Sound;
+use voice::task;
 use voice::wav::Wav;
 
 fn folder() -> Option<PathBuf> {
@@ -134,4 +137,49 @@ fn synthetic_syllables_are_counted_at_every_rate() {
         }
     }
     assert!(failures.is_empty(), "{failures:?}");
+}
+
+fn contour(sound: &Sound<'_>) -> Option<pitch::PitchTrack> {
+    pitch::track(sound, &PitchSettings::praat(PitchMethod::Autocorrelation, 75.0, 500.0))
+}
+
+#[test]
+fn tasks_are_told_apart() {
+    let Some(folder) = folder() else {
+        println!("reference recordings are not here: skipped");
+        return;
+    };
+    let mut table = BTreeMap::<(String, &str), BTreeMap<&str, usize>>::new();
+    let mut failures = Vec::new();
+    for file in manifest(&folder) {
+        let id = file["id"].as_str().unwrap();
+        let kind = file["kind"].as_str().unwrap();
+        for set in ["wide", "ulaw8k"] {
+            let wav = recording(&folder, &file, set);
+            let sound = Sound::new(&wav.samples, wav.sample_rate);
+            let track = contour(&sound);
+            let map = pauses::detect(&sound);
+            let syllables = track.as_ref().and_then(|t| nuclei::find(&sound, t)).map(|n| n.count());
+            let decision = task::decide(&sound, track.as_ref(), &map, syllables);
+            *table.entry((kind.to_owned(), set)).or_default().entry(decision.task.as_str()).or_default() += 1;
+            // Without any voice nobody could tell a vowel from noise.
+            let voiceless = track.as_ref().is_none_or(|t| t.voiced_s() == 0.0);
+            let expected = match kind {
+                _ if voiceless => Task::Speech,
+                "vowel" | "vowel_synth" => Task::SustainedVowel,
+                // Ten digits in one breath are not isolated words.
+                "counting" if id == "c_cmu_numbers" => Task::Speech,
+                "speech_synth" if id == "e_espeak_count" => Task::Counting,
+                "counting" => Task::Counting,
+                _ => Task::Speech,
+            };
+            if decision.task != expected {
+                failures.push(format!("{id} {set}: {} because {}", decision.task, decision.reason));
+            }
+        }
+    }
+    for ((kind, set), decisions) in table {
+        println!("{kind:<13} {set:<7} {decisions:?}");
+    }
+    assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
 }
