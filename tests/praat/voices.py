@@ -225,10 +225,45 @@ def all_voices():
     yield "vowel_stereo", 16000, vowel(47, 16000, 1.04, f0=173.0), "stereo"
 
 
-def make(folder):
+def by_dice(files, seed):
+    """As all_voices, with everything thrown by dice."""
+    for k in range(files):
+        rng = np.random.default_rng([seed, k])
+        rate = int(rng.choice([8000, 8000, 8000, 11025, 16000, 22050, 44100, 48000]))
+        seconds, f0 = rng.uniform(0.2, 1.6), float(np.exp(rng.uniform(np.log(60), np.log(450))))
+        kind = rng.choice(["vowel", "vowel", "speech", "noise", "creak", "halved", "tones"])
+        if kind == "vowel":
+            x = vowel(rng, rate, seconds, f0, str(rng.choice(sorted(VOWELS))), rng.choice([0, 0.003, 0.02, 0.06]), rng.choice([0, 0.03, 0.2]), rng.choice([0, 0.01, 0.1, 0.7]), rng.choice([0, 0, 0.5]))
+        elif kind == "speech":
+            x = speech(rng, rate, int(rng.integers(2, 9)), f0, rng.choice([0, 1e-4, 1e-2]))
+        elif kind == "noise":
+            x = level(np.cumsum(rng.standard_normal(int(rate * seconds))) if rng.random() < 0.2 else rng.standard_normal(int(rate * seconds)), 0.4)
+        elif kind == "creak":
+            x = creak(rng, rate, seconds)
+        elif kind == "halved":
+            x = halved(rng, rate, seconds, f0)
+        else:
+            t = np.arange(int(rate * seconds)) / rate
+            x = level(sum(np.sin(2 * np.pi * f * t + f) for f in rng.uniform(70, 900, 4)), 0.3)
+        damage = rng.choice(["none", "none", "clip", "gaps", "offset", "quiet", "cut"])
+        if damage == "clip":
+            x = np.clip(5 * x, -1, 0.99997)
+        elif damage == "gaps":
+            x = gaps(x, rate, 0.31, 0.07)
+        elif damage == "offset":
+            x = 0.6 * x + 0.2
+        elif damage == "quiet":
+            x = 2e-3 * x
+        elif damage == "cut":
+            x = x[: -int(rng.integers(1, 40))]
+        form = str(rng.choice(["ulaw", "pcm16", "pcm16", "pcm24", "float32"]))
+        yield f"dice_{seed}_{k}_{kind}_{damage}_{form}_{rate}", rate, x, form
+
+
+def make(folder, voices=None):
     """Writes every file and returns the paths."""
     paths = []
-    for name, rate, x, form in all_voices():
+    for name, rate, x, form in voices or all_voices():
         path = Path(folder) / f"{name}.wav"
         if form == "stereo":
             write(path, x, rate, "pcm16", channels=2)
