@@ -139,14 +139,15 @@ fn shade_pauses(svg: &mut Svg, panel: &Panel, axis: &TimeAxis, report: &Report) 
 fn mark_window(svg: &mut Svg, panel: &Panel, axis: &TimeAxis, report: &Report) {
     let Some(window) = report.window else { return };
     let (from, to) = (axis.x_of(window.start_s), axis.x_of(window.end_s));
+    // Black on a white line, so that it also shows on the dark parts of the spectrogram.
+    let (under, over) = (
+        "stroke=\"#ffffff\" stroke-width=\"1.7\" stroke-opacity=\"0.8\"",
+        format!("stroke=\"{INK}\" stroke-width=\"0.9\" stroke-dasharray=\"3 2\""),
+    );
     for x in [from, to] {
-        svg.line(
-            x,
-            panel.y,
-            x,
-            panel.y + panel.height,
-            &format!("stroke=\"{INK}\" stroke-width=\"0.9\" stroke-dasharray=\"3 2\""),
-        );
+        for style in [under, &over] {
+            svg.line(x, panel.y, x, panel.y + panel.height, style);
+        }
     }
     if panel.y <= TOP {
         svg.line(from, TOP - 2.5, to, TOP - 2.5, &format!("stroke=\"{INK}\" stroke-width=\"2\""));

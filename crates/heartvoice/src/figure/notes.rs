@@ -47,7 +47,7 @@ mod tests {
     fn long_text_is_cut_or_wrapped() {
         assert_eq!(cut("recording.wav", 8), "recordi…");
         assert_eq!(wrap("one two  three\nfour", 10.0, 75.0), ["one two three", "four"]);
-        assert_eq!(wrap("aaaaaaaaaaaa bb", 10.0, 40.0), ["aaa…", "bb"]);
+        assert_eq!(wrap("aaaaaaaaaaaa bbbb", 10.0, 40.0), ["aaa…", "bbbb"]);
         assert!(width("illi", 10.0) < width("mmmm", 10.0) / 2.0);
     }
 }
