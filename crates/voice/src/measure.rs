@@ -47,8 +47,6 @@ pub(crate) struct Plan {
     pub(crate) channel: Channel,
     /// Breaks mean something in a held vowel only.
     pub(crate) voice_breaks: bool,
-    /// And syllables in speech.
-    pub(crate) syllables: bool,
 }
 
 impl Plan {
@@ -148,12 +146,6 @@ impl Collected {
             self.add_voice(sound, start_s, pitch, plan);
         }
         self.tilt_db.add(plan.tilt(sound), sound.end());
-        if plan.syllables
-            && let Some(track) = pitch::track(sound, &nuclei::pitch_settings())
-            && let Some(found) = nuclei::find(sound, &track)
-        {
-            *self.syllables.get_or_insert_default() += found.count() as u64;
-        }
         let voiced = match plan.average {
             Average::AllFrames => None,
             Average::VoicedFrames => Some(pitch.map(voiced_stretches).unwrap_or_default()),
@@ -171,6 +163,20 @@ impl Collected {
             let energies: Vec<f64> = contour.db().iter().map(|db| 10_f64.powf(db / 10.0)).collect();
             self.energy.add(&energies);
         }
+    }
+
+    /// Counts the syllables of a piece; only speech has any.
+    pub(crate) fn add_syllables(&mut self, sound: &Sound<'_>) {
+        if let Some(track) = pitch::track(sound, &nuclei::pitch_settings())
+            && let Some(found) = nuclei::find(sound, &track)
+        {
+            *self.syllables.get_or_insert_default() += found.count() as u64;
+        }
+    }
+
+    /// Syllables counted so far.
+    pub(crate) fn syllables(&self) -> Option<u64> {
+        self.syllables
     }
 
     fn add_cpps(&mut self, sound: &Sound<'_>, within_s: Option<&[(f64, f64)]>) {

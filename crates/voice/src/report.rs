@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::details::Details;
+
 /// What the person was asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -116,6 +118,9 @@ pub struct Report {
     /// Whether the task was decided from the recording rather than given.
     #[serde(default)]
     pub task_detected: bool,
+    /// Why it was decided so, in plain words; `None` when it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_reason: Option<String>,
     /// The channel, never `auto`.
     pub channel: Channel,
     /// Rate of the audio.
@@ -135,6 +140,9 @@ pub struct Report {
     /// Measures the channel or the noise weakens: measure name to `telephone-limited`,
     /// `codec-limited`, `noise-limited` or `wideband-only`.
     pub validity: BTreeMap<String, String>,
+    /// What else Praat would say about the span; only if asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<Box<Details>>,
 }
 
 /// A stretch of the audio, in its own time.

@@ -52,6 +52,10 @@ pub(crate) struct Args {
     /// Measure the entire span with Praat's standard settings: no choice of window, nothing withheld
     #[arg(long)]
     whole: bool,
+    /// Add what else Praat would say of the entire span: other pitch contours, Harmonicity (ac), silences, the published
+    /// syllable counter, formant bandwidths (JSON only)
+    #[arg(long)]
+    details: bool,
     /// The words that were spoken, for the measures that need them
     #[arg(long, value_name = "TEXT")]
     transcript: Option<String>,
@@ -96,6 +100,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     {
         return Err(bad_input("--end: expected a time after --start"));
     }
+    if args.details && !matches!(args.format, AnalysisFormat::Json | AnalysisFormat::Jsonl) {
+        return Err(bad_input("--details: expected --format json or --format jsonl beside it"));
+    }
     let items = input::expand(&args.files);
     let figures = args.plot.as_deref().map(|dir| Figures::prepare(dir, &items)).transpose()?;
     let request = Request {
@@ -109,6 +116,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         start_s: args.start,
         end_s: args.end,
         words: args.transcript.as_deref().map_or(0, |text| text.split_whitespace().count()),
+        details: args.details,
         figures: figures.as_ref(),
     };
     let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));

@@ -10,6 +10,7 @@ use crate::pitch::PitchTrack;
 use crate::quality;
 use crate::report::{Channel, Measures, Pause, Report, Task, Window};
 use crate::sound::Sound;
+use crate::task;
 use crate::units::SampleRate;
 use crate::vowel;
 
@@ -59,6 +60,7 @@ impl Session {
         // A vowel is measured in its steady part, which is known at the end.
         if self.task != Task::SustainedVowel {
             self.measure(piece);
+            self.collected.add_syllables(&Sound::new(piece, self.rate));
         }
         self.done += piece.len();
         true
@@ -79,16 +81,16 @@ impl Session {
         let start_s = self.start_s();
         let track = self.contours.last().filter(|(t, _)| *t == start_s).map(|(_, track)| track);
         let plan = if self.whole {
-            Plan { average: Average::AllFrames, channel: self.channel, voice_breaks: true, syllables: true }
+            Plan { average: Average::AllFrames, channel: self.channel, voice_breaks: true }
         } else {
-            Plan { average: Average::VoicedFrames, channel: self.channel, voice_breaks: false, syllables: true }
+            Plan { average: Average::VoicedFrames, channel: self.channel, voice_breaks: false }
         };
         self.collected.add(&Sound::new(piece, self.rate), start_s, track, plan);
     }
 
     /// For a held vowel.
     fn vowel_plan(&self) -> Plan {
-        Plan { average: Average::AllFrames, channel: self.channel, voice_breaks: true, syllables: false }
+        Plan { average: Average::AllFrames, channel: self.channel, voice_breaks: true }
     }
 
     /// Analyses what is left of `span` and reports. `start_s` is where the span begins in its
@@ -98,12 +100,18 @@ impl Session {
         let rest = span.get(self.done..).unwrap_or_default();
         self.contour(rest);
         let pitch = PitchTrack::joined(&self.contours, sound.end());
-        let task = match self.task {
-            Task::Auto if pitch.as_ref().is_some_and(vowel::is_sustained) => Task::SustainedVowel,
-            Task::Auto => Task::Speech,
-            given => given,
-        };
         let mut speech = pauses::detect(&sound);
+        if self.task != Task::SustainedVowel || self.whole {
+            self.collected.add_syllables(&Sound::new(rest, self.rate));
+        }
+        let (task, task_reason) = match self.task {
+            Task::Auto => {
+                let syllables = self.collected.syllables().map(|n| n as usize);
+                let decision = task::decide(&sound, pitch.as_ref(), &speech, syllables);
+                (decision.task, Some(decision.reason))
+            }
+            given => (given, None),
+        };
         speech.ignore_unheard(gaps);
         let lost_s = gaps.iter().map(Interval::duration_s).sum();
         let verdict = quality::judge(&sound, pitch.as_ref(), &speech, task, self.channel, lost_s);
@@ -151,6 +159,7 @@ impl Session {
             engine_version: super::ENGINE_VERSION.to_owned(),
             task,
             task_detected: self.task == Task::Auto,
+            task_reason,
             channel: self.channel,
             sample_rate_hz: self.rate.get(),
             start_s,
@@ -160,6 +169,7 @@ impl Session {
             pauses,
             quality: verdict.quality,
             validity,
+            details: None,
         }
     }
 

@@ -17,6 +17,8 @@ pub(super) struct Request<'a> {
     pub(super) end_s: Option<f64>,
     /// Words that were spoken; 0 when not known.
     pub(super) words: usize,
+    /// Whether to add [`voice::details`].
+    pub(super) details: bool,
     pub(super) figures: Option<&'a Figures>,
 }
 
@@ -67,6 +69,9 @@ impl Request<'_> {
         if self.words > 0 && report.measures.words_per_minute.is_none() && (report.quality.usable || self.options.whole)
         {
             report.measures.words_per_minute = Some(self.words as f64 * 60.0 / report.duration_s);
+        }
+        if self.details {
+            report.details = Some(Box::new(voice::details::details(&voice::Sound::new(&samples, rate))));
         }
         outcome.notes = source.notes();
         if let Some(figures) = self.figures {
