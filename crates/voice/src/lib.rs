@@ -35,7 +35,7 @@ pub mod synth;
 pub mod task;
 pub mod units;
 pub mod voice_breaks;
-mod vowel;
+pub mod vowel;
 pub mod wav;
 
 pub use activity::{Activity, ActivityDetector};

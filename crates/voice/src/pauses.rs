@@ -12,6 +12,8 @@ mod classify;
 mod edges;
 mod levels;
 
+use std::ops::Range;
+
 use crate::sound::Sound;
 use crate::stats;
 use levels::{BLOCK_S, Blocks};
@@ -57,10 +59,13 @@ impl Interval {
 pub struct SpeechMap {
     /// Level of every frame in dBFS.
     levels: Vec<f64>,
+    /// Whether the middle of every frame is digital silence: one number throughout.
+    constant: Vec<bool>,
     first_centre_s: f64,
     speech: Vec<Interval>,
     pauses: Vec<Interval>,
     noise_dbfs: Option<f64>,
+    end_s: f64,
 }
 
 /// Pause measures of one recording.
@@ -119,6 +124,41 @@ impl SpeechMap {
         self.pauses.retain(|pause| !gaps.iter().any(|gap| gap.start_s < pause.end_s && gap.end_s > pause.start_s));
     }
 
+    /// Silences of at least 0.3 s, leading and trailing ones included, as ranges of the frames
+    /// that keep clear of the words beside them.
+    pub(crate) fn silences(&self) -> Vec<Range<usize>> {
+        // Half a word's decay on either side is not background.
+        const MARGIN_S: f64 = 0.05;
+        const MIN_SILENCE_S: f64 = 0.3;
+        let mut found = Vec::new();
+        let mut from = 0.0;
+        let ends = self.speech.iter().map(|s| (s.start_s, s.end_s));
+        for (start_s, next) in ends.chain([(self.end_s, self.end_s)]) {
+            if start_s - from >= MIN_SILENCE_S {
+                let first = ((from + MARGIN_S) / STEP_S).ceil() as usize;
+                let last = (((start_s - MARGIN_S) / STEP_S).floor() as usize).min(self.levels.len());
+                found.push(first..last.max(first));
+            }
+            from = next;
+        }
+        found
+    }
+
+    /// Level of every frame of 10 ms in dBFS.
+    pub(crate) fn levels(&self) -> &[f64] {
+        &self.levels
+    }
+
+    /// Whether frame `k` is digital silence.
+    pub(crate) fn is_constant(&self, k: usize) -> bool {
+        self.constant.get(k).copied().unwrap_or(false)
+    }
+
+    /// Time of the middle of frame `k`.
+    pub(crate) fn frame_time(&self, k: usize) -> f64 {
+        self.first_centre_s + k as f64 * STEP_S
+    }
+
     /// The pause measures.
     #[must_use]
     pub fn summary(&self) -> PauseSummary {
@@ -143,6 +183,7 @@ impl SpeechMap {
 pub fn detect(sound: &Sound<'_>) -> SpeechMap {
     let blocks = Blocks::of(sound);
     let levels = levels(sound, &blocks);
+    let constant = (0..levels.len()).map(|k| blocks.constant(k * STEP_BLOCKS, (k + 1) * STEP_BLOCKS)).collect();
     let clear = classify::runs(&classify::classify(&levels), MIN_GAP_S);
     let speech = words(&blocks, &clear, sound.end());
     let pauses = speech
@@ -153,8 +194,16 @@ pub fn detect(sound: &Sound<'_>) -> SpeechMap {
         })
         .filter(|gap| gap.duration_s() >= MIN_PAUSE_S - RESOLUTION_S)
         .collect();
-    let mut map = SpeechMap { levels, first_centre_s: 0.5 * STEP_S, speech, pauses, noise_dbfs: None };
-    map.noise_dbfs = background(&map, sound.end());
+    let mut map = SpeechMap {
+        levels,
+        constant,
+        first_centre_s: 0.5 * STEP_S,
+        speech,
+        pauses,
+        noise_dbfs: None,
+        end_s: sound.end(),
+    };
+    map.noise_dbfs = background(&map);
     map
 }
 
@@ -208,22 +257,15 @@ fn words(blocks: &Blocks, clear: &[(usize, usize)], end_s: f64) -> Vec<Interval>
     joined
 }
 
-fn background(map: &SpeechMap, end_s: f64) -> Option<f64> {
-    // Half a word's decay on either side is not background.
-    const MARGIN_S: f64 = 0.05;
-    const MIN_SILENCE_S: f64 = 0.3;
-    let mut quiet = Vec::new();
-    let mut from = 0.0;
-    let ends = map.speech.iter().map(|s| (s.start_s, s.end_s));
-    for (start_s, next) in ends.chain([(end_s, end_s)]) {
-        if start_s - from >= MIN_SILENCE_S {
-            let first = ((from + MARGIN_S) / STEP_S).ceil() as usize;
-            let last = ((start_s - MARGIN_S) / STEP_S).floor() as usize;
-            quiet.extend(map.levels.get(first..last.min(map.levels.len())).unwrap_or_default());
-        }
-        from = next;
+/// 10th percentile of the level in silences; digital silence counts only where there is little else.
+fn background(map: &SpeechMap) -> Option<f64> {
+    let frames = || map.silences().into_iter().flatten();
+    let level = |k: usize| map.levels.get(k).copied();
+    let noise: Vec<f64> = frames().filter(|&k| !map.is_constant(k)).filter_map(level).collect();
+    if 2 * noise.len() >= frames().count() {
+        return stats::quantile_of(&noise, 0.1);
     }
-    stats::quantile_of(&quiet, 0.1)
+    stats::quantile_of(&frames().filter_map(level).collect::<Vec<_>>(), 0.1)
 }
 
 #[cfg(test)]

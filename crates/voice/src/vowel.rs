@@ -57,28 +57,20 @@ fn longest(runs: &[Interval]) -> Option<Interval> {
 }
 
 /// The longest voiced run with gaps below 0.1 s bridged: its length is the phonation time.
-pub(crate) fn longest_run(pitch: &PitchTrack) -> Option<Interval> {
+#[must_use]
+pub fn longest_run(pitch: &PitchTrack) -> Option<Interval> {
     longest_run_over(pitch, &[])
 }
 
 /// The same where some audio never arrived: a voice heard on both sides of `lost` audio went on.
-pub(crate) fn longest_run_over(pitch: &PitchTrack, lost: &[Interval]) -> Option<Interval> {
+#[must_use]
+pub fn longest_run_over(pitch: &PitchTrack, lost: &[Interval]) -> Option<Interval> {
     longest(&runs(pitch, BRIDGED_GAP_S, lost))
 }
 
-/// Whether a recording looks like a held vowel by its contour alone: one unbroken voiced run of at
-/// least half a second that makes up most of the voiced time, or one of 1.2 s (a vowel with breaks
-/// in it), which words hardly ever reach. [`crate::task::decide`] hears more.
-pub(crate) fn is_sustained(pitch: &PitchTrack) -> bool {
-    let voiced_s = pitch.voiced_s();
-    longest_unbroken(pitch).is_some_and(|run| {
-        let length = run.duration_s();
-        (length >= 0.5 && length >= 0.6 * voiced_s) || (length >= 1.2 && length >= 0.3 * voiced_s)
-    })
-}
-
 /// The longest voiced run without any gap.
-pub(crate) fn longest_unbroken(pitch: &PitchTrack) -> Option<Interval> {
+#[must_use]
+pub fn longest_unbroken(pitch: &PitchTrack) -> Option<Interval> {
     longest(&runs(pitch, 0.0, &[]))
 }
 
@@ -87,7 +79,8 @@ pub(crate) fn longest_unbroken(pitch: &PitchTrack) -> Option<Interval> {
 /// 100 periods if only less is. Every try at a vowel is a candidate.
 ///
 /// `None` when nothing that long is left.
-pub(crate) fn steady_window(pitch: &PitchTrack, avoid: &[Interval]) -> Option<Interval> {
+#[must_use]
+pub fn steady_window(pitch: &PitchTrack, avoid: &[Interval]) -> Option<Interval> {
     let melody = Melody::of(pitch)?;
     let shortest = melody.steps(melody.min_window_s);
     let dt_s = pitch.frames().dt;

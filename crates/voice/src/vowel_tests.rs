@@ -4,7 +4,7 @@ use super::*;
 use crate::g711;
 use crate::pitch::{PitchMethod, PitchSettings, track};
 use crate::sound::Sound;
-use crate::synth::{CountingSpec, VoiceSpec, counting, sustained_vowel};
+use crate::synth::{VoiceSpec, sustained_vowel};
 use crate::units::SampleRate;
 
 fn contour(samples: &[f64]) -> PitchTrack {
@@ -44,15 +44,6 @@ fn assert_inside(window: Option<Interval>, from: f64, to: f64, at_least: f64, wh
     let window = window.unwrap_or_else(|| panic!("{what}: no window"));
     assert!(window.start_s >= from - 0.02 && window.end_s <= to + 0.02, "{what}: {window:?} not in {from}-{to}");
     assert!(window.duration_s() >= at_least - 1e-6, "{what}: {window:?} shorter than {at_least}");
-}
-
-#[test]
-fn vowels_and_words_are_told_apart() {
-    let voice = VoiceSpec::default();
-    let rate = SampleRate::TELEPHONE;
-    assert!(is_sustained(&contour(&sustained_vowel(&voice, 3.0, rate).samples)));
-    let words = counting(&voice, &CountingSpec::default(), rate);
-    assert!(!is_sustained(&contour(&words.samples)));
 }
 
 #[test]

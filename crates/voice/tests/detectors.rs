@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use voice::Task;
 use voice::nuclei;
-use voice::pauses;
+use voice::pauses::{self, Interval};
 use voice::pitch::{self, PitchMethod, PitchSettings};
+use voice::quality::{self, Evidence, Verdict};
 use voice::sound::Sound;
 use voice::task;
 use voice::wav::Wav;
+use voice::{Channel, Task};
 
 fn folder() -> Option<PathBuf> {
     let path = std::env::var_os("VOICE_REFERENCE").map_or_else(
@@ -182,4 +183,68 @@ fn tasks_are_told_apart() {
         println!("{kind:<13} {set:<7} {decisions:?}");
     }
     assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn the_gate_on_every_recording() {
+    let Some(folder) = folder() else {
+        println!("reference recordings are not here: skipped");
+        return;
+    };
+    let mut table = BTreeMap::<String, BTreeMap<String, usize>>::new();
+    let mut names = BTreeMap::<String, Vec<String>>::new();
+    for file in manifest(&folder) {
+        let id = file["id"].as_str().unwrap();
+        let kind = file["kind"].as_str().unwrap();
+        for set in ["wide", "ulaw8k"] {
+            let wav = recording(&folder, &file, set);
+            let sound = Sound::new(&wav.samples, wav.sample_rate);
+            let (task, channel) = match (kind, set) {
+                ("vowel" | "vowel_synth", "wide") => (Task::SustainedVowel, Channel::Wideband),
+                ("vowel" | "vowel_synth", _) => (Task::SustainedVowel, Channel::Telephone),
+                ("counting", "wide") => (Task::Counting, Channel::Wideband),
+                ("counting", _) => (Task::Counting, Channel::Telephone),
+                (_, "wide") => (Task::Speech, Channel::Wideband),
+                _ => (Task::Speech, Channel::Telephone),
+            };
+            let verdict = gate(&sound, task, channel, &[]);
+            let row = table.entry(format!("{kind} {set}")).or_default();
+            *row.entry("(recordings)".to_owned()).or_default() += 1;
+            for reason in &verdict.quality.reasons {
+                let code = reason.split(':').next().unwrap().to_owned();
+                *row.entry(code.clone()).or_default() += 1;
+                names.entry(code).or_default().push(format!("{id} {set} ({reason})"));
+            }
+        }
+    }
+    for (row, counts) in table {
+        println!("{row:<20} {counts:?}");
+    }
+    // Nothing of this is in these recordings; what else is found is printed.
+    for (code, where_found) in &names {
+        if !code.starts_with("too-") {
+            println!("{code}: {}", where_found.join(", "));
+        }
+    }
+    for code in ["background-voice-or-music", "gain-control", "lost-audio", "clipped", "some-clipping"] {
+        assert!(!names.contains_key(code), "{code}: {:?}", names.get(code));
+    }
+}
+
+fn gate(sound: &Sound<'_>, task: Task, channel: Channel, gaps: &[Interval]) -> Verdict {
+    let pitch = contour(sound);
+    let cross = pitch::track(sound, &PitchSettings::praat(PitchMethod::CrossCorrelation, 75.0, 500.0));
+    let low_floor = pitch::track(sound, &PitchSettings::praat(PitchMethod::Autocorrelation, 50.0, 500.0));
+    let speech = pauses::detect(sound);
+    let damage = quality::damage(sound, channel);
+    quality::assess(&Evidence {
+        sound,
+        pitch: pitch.as_ref(),
+        cross: cross.as_ref(),
+        low_floor: low_floor.as_ref(),
+        speech: &speech,
+        task,
+        gaps,
+        damage: &damage,
+    })
 }

@@ -12,6 +12,8 @@ struct Sums {
     sum: f64,
     energy: f64,
     count: f64,
+    /// All samples are the same number.
+    constant: bool,
 }
 
 /// A recording as blocks of 2.5 ms.
@@ -44,6 +46,8 @@ impl Blocks {
                     sum: sum.iter().sum::<f64>() + rest_sum,
                     energy: energy.iter().sum::<f64>() + rest_energy,
                     count: block.len() as f64,
+                    // Ends at the second sample of anything but digital silence.
+                    constant: block.iter().all(|x| block.first() == Some(x)),
                 }
             })
             .collect();
@@ -54,6 +58,12 @@ impl Blocks {
         self.sums.len()
     }
 
+    /// Whether each of the blocks `from..to` that exist is digital silence: one number throughout.
+    pub(super) fn constant(&self, from: usize, to: usize) -> bool {
+        let blocks = self.sums.get(from..to.min(self.sums.len())).unwrap_or_default();
+        !blocks.is_empty() && blocks.iter().all(|b| b.constant)
+    }
+
     /// Level in dBFS of the blocks `from..to` that exist, without their constant offset.
     pub(super) fn level(&self, from: usize, to: usize) -> f64 {
         let blocks = self.sums.get(from..to.min(self.sums.len())).unwrap_or_default();
@@ -61,6 +71,7 @@ impl Blocks {
             sum: a.sum + b.sum,
             energy: a.energy + b.energy,
             count: a.count + b.count,
+            constant: false,
         });
         let count = total.count.max(1.0);
         let power = (total.energy - total.sum * total.sum / count) / count;
