@@ -290,7 +290,12 @@ mod tests {
             std::fs::write(&path, &bytes).unwrap();
             let end_s = (!open_end).then_some(start_s + length_s);
             let request = super::super::measure::Request {
-                options: voice::AnalyzeOptions::default(), start_s: Some(start_s), end_s, words: 0, details: false, figures: None,
+                options: voice::AnalyzeOptions::default(),
+                start_s: Some(start_s),
+                end_s,
+                words: 0,
+                details: false,
+                figures: None,
             };
             let outcome = request.fulfil(0, &Item::file(path), &super::super::pool::Room::new());
             let options = voice::AnalyzeOptions { start_s: Some(start_s), end_s, ..Default::default() };
