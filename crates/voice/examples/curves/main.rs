@@ -86,6 +86,19 @@ fn main() {
     );
     write(&folder, &mut csv, "noise-shimmer", "Shimmer that noise alone makes", &note, &panels);
 
+    let note = [
+        made,
+        "Jitter: true 1 %, nothing else. Shimmer: true 5 %, nothing else. A man's formants below 165 Hz, a woman's above.",
+    ];
+    write(
+        &folder,
+        &mut csv,
+        "pitch",
+        "What is read of jitter and shimmer at each fundamental frequency",
+        &note,
+        &by_pitch(),
+    );
+
     write(&folder, &mut csv, "f0", "Fundamental frequency: error of the mean", &[made, F0_NOTE], &f0());
 
     let (edges, counts) = pauses::panels();
@@ -144,6 +157,51 @@ fn compare(
             .collect(),
     };
     CARRIERS.iter().enumerate().map(panel).collect()
+}
+
+/// Share of the true jitter and shimmer that is read, over the range of voices.
+fn by_pitch() -> Vec<Panel> {
+    let read = |name: &str, voice: fn(f64, u64) -> VoiceSpec, share: fn(&Measures, &VowelTruth) -> Option<f64>| {
+        let outcomes: Vec<(f64, Vec<Outcome>)> = (0..27)
+            .map(|k| 80.0 + 10.0 * f64::from(k))
+            .map(|f0| (f0, SEEDS.map(|seed| vowel(&voice(f0, seed))).collect()))
+            .collect();
+        [0, 1].map(|k| Series {
+            name: name.to_owned(),
+            points: outcomes
+                .iter()
+                .filter_map(|(f0, row)| {
+                    point(*f0, &row.iter().map(|(m, truth)| Some(100.0 * share(&m[k], truth)?)).collect::<Vec<_>>())
+                })
+                .collect(),
+        })
+    };
+    let (jitter, shimmer) = std::thread::scope(|scope| {
+        let jitter = scope.spawn(|| {
+            read(
+                "jitter",
+                |f0, seed| VoiceSpec { jitter_percent: 1.0, ..perfect(f0, seed) },
+                |m, t| Some(m.jitter_local_percent? / t.jitter_local_percent?),
+            )
+        });
+        let shimmer = read(
+            "shimmer",
+            |f0, seed| VoiceSpec { shimmer_percent: 5.0, ..perfect(f0, seed) },
+            |m, t| Some(m.shimmer_local_percent? / t.shimmer_local_percent?),
+        );
+        (jitter.join().unwrap(), shimmer)
+    });
+    CARRIERS
+        .iter()
+        .zip(jitter.into_iter().zip(shimmer))
+        .map(|((_, title), (jitter, shimmer))| Panel {
+            title,
+            x: Axis::linear("f0 (Hz)", 50.0, 350.0, 50.0),
+            y: Axis::linear("Measured over true (%)", 0.0, 200.0, 25.0),
+            ideal: Ideal::Level(100.0, "perfect"),
+            series: vec![jitter, shimmer],
+        })
+        .collect()
 }
 
 fn f0() -> Vec<Panel> {
