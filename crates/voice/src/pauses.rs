@@ -8,12 +8,14 @@
 //! follows every word into the gap beside it until it cannot be told from that gap's own noise, so
 //! that a pause is the time in which nothing of the words is left.
 
+mod breath;
 mod classify;
 mod edges;
 mod levels;
 
 use std::ops::Range;
 
+use crate::pitch::PitchTrack;
 use crate::sound::Sound;
 use crate::stats;
 use levels::{BLOCK_S, Blocks};
@@ -144,6 +146,26 @@ impl SpeechMap {
         found
     }
 
+    /// Levels of the frames inside a stretch.
+    fn levels_in(&self, part: Interval) -> &[f64] {
+        let (first, last) = self.frames_in(part);
+        self.levels.get(first..last).unwrap_or_default()
+    }
+
+    /// Middle of the quietest frame of a stretch.
+    fn quietest_in(&self, part: Interval) -> Option<f64> {
+        let (first, _) = self.frames_in(part);
+        let levels = self.levels_in(part).iter().enumerate();
+        levels.min_by(|a, b| a.1.total_cmp(b.1)).map(|(k, _)| self.frame_time(first + k))
+    }
+
+    /// Range of the frames whose middle lies in a stretch.
+    fn frames_in(&self, part: Interval) -> (usize, usize) {
+        let frame = |time: f64| ((time - self.first_centre_s) / STEP_S).ceil().max(0.0) as usize;
+        let first = frame(part.start_s).min(self.levels.len());
+        (first, frame(part.end_s).min(self.levels.len()).max(first))
+    }
+
     /// Level of every frame of 10 ms in dBFS.
     pub(crate) fn levels(&self) -> &[f64] {
         &self.levels
@@ -186,14 +208,7 @@ pub fn detect(sound: &Sound<'_>) -> SpeechMap {
     let constant = (0..levels.len()).map(|k| blocks.constant(k * STEP_BLOCKS, (k + 1) * STEP_BLOCKS)).collect();
     let clear = classify::runs(&classify::classify(&levels), MIN_GAP_S);
     let speech = words(&blocks, &clear, sound.end());
-    let pauses = speech
-        .windows(2)
-        .filter_map(|pair| match pair {
-            [a, b] => Some(Interval { start_s: a.end_s, end_s: b.start_s }),
-            _ => None,
-        })
-        .filter(|gap| gap.duration_s() >= MIN_PAUSE_S - RESOLUTION_S)
-        .collect();
+    let pauses = gaps_of(&speech);
     let mut map = SpeechMap {
         levels,
         constant,
@@ -205,6 +220,30 @@ pub fn detect(sound: &Sound<'_>) -> SpeechMap {
     };
     map.noise_dbfs = background(&map);
     map
+}
+
+/// The same with the contour of the recording at hand: audible breath between words is silence.
+#[must_use]
+pub fn detect_with(sound: &Sound<'_>, pitch: Option<&PitchTrack>) -> SpeechMap {
+    let mut map = detect(sound);
+    if let Some(speech) = pitch.and_then(|pitch| breath::without(&map, pitch)) {
+        map.pauses = gaps_of(&speech);
+        map.speech = speech;
+        map.noise_dbfs = background(&map);
+    }
+    map
+}
+
+/// The pauses between stretches of speech.
+fn gaps_of(speech: &[Interval]) -> Vec<Interval> {
+    speech
+        .windows(2)
+        .filter_map(|pair| match pair {
+            [a, b] => Some(Interval { start_s: a.end_s, end_s: b.start_s }),
+            _ => None,
+        })
+        .filter(|gap| gap.duration_s() >= MIN_PAUSE_S - RESOLUTION_S)
+        .collect()
 }
 
 /// Level of the 20 ms around every 10 ms (5, 15, 25 ms, ...) in dBFS.

@@ -7,14 +7,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use voice::g711;
 use voice::nuclei;
 use voice::pauses::{self, Interval};
 use voice::pitch::{self, PitchMethod, PitchSettings};
 use voice::quality::{self, Evidence, Verdict};
 use voice::sound::Sound;
+use voice::synth::{CountingSpec, TalkSpec, Tract, VoiceSpec, counting, talk};
 use voice::task;
 use voice::wav::Wav;
-use voice::{Channel, Task};
+use voice::{Channel, SampleRate, Task};
 
 fn folder() -> Option<PathBuf> {
     let path = std::env::var_os("VOICE_REFERENCE").map_or_else(
@@ -48,7 +50,8 @@ fn counted_pauses_match_the_marks() {
         let id = file["id"].as_str().unwrap();
         for set in ["wide", "ulaw8k"] {
             let wav = recording(&folder, &file, set);
-            let map = pauses::detect(&Sound::new(&wav.samples, wav.sample_rate));
+            let sound = Sound::new(&wav.samples, wav.sample_rate);
+            let map = pauses::detect_with(&sound, contour(&sound).as_ref());
             let at = |k: usize, end: usize| marks[k][end].as_f64().unwrap();
             let truth: Vec<(f64, f64)> = (1..marks.len()).map(|k| (at(k - 1, 1), at(k, 0))).collect();
             let (mut worst, mut sum): (f64, f64) = (0.0, 0.0);
@@ -117,8 +120,6 @@ fn syllables_are_counted_within_a_fifth() {
 
 #[test]
 fn synthetic_syllables_are_counted_at_every_rate() {
-    use voice::SampleRate;
-    use voice::synth::{TalkSpec, Tract, VoiceSpec, talk};
     let mut failures = Vec::new();
     for rate in [2.0, 3.0, 4.0, 5.0, 6.0, 7.0] {
         for (f0_hz, tract) in [(85.0, Tract::Male), (120.0, Tract::Male), (210.0, Tract::Female)] {
@@ -247,4 +248,85 @@ fn gate(sound: &Sound<'_>, task: Task, channel: Channel, gaps: &[Interval]) -> V
         gaps,
         damage: &damage,
     })
+}
+
+/// White noise of an RMS level in dBFS.
+fn noise(count: usize, dbfs: f64, mut state: u32) -> Vec<f64> {
+    let amplitude = 3_f64.sqrt() * 10_f64.powf(dbfs / 20.0);
+    (0..count)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            amplitude * (f64::from(state >> 8) / f64::from(1 << 23) - 1.0)
+        })
+        .collect()
+}
+
+fn through_ulaw(samples: &[f64]) -> Vec<f64> {
+    let code = |s: &f64| g711::ulaw_encode((s * 32_768.0) as i16);
+    samples.iter().map(|s| f64::from(g711::ulaw_decode(code(s))) / 32_768.0).collect()
+}
+
+/// Largest deviation of the edges of found pauses from the true ones; `None` if the number differs.
+fn worst_edge(found: &[Interval], truth: &[Interval]) -> Option<f64> {
+    (found.len() == truth.len()).then(|| {
+        let deviations =
+            found.iter().zip(truth).map(|(a, b)| (a.start_s - b.start_s).abs().max((a.end_s - b.end_s).abs()));
+        deviations.fold(0.0, f64::max)
+    })
+}
+
+#[test]
+fn synthetic_pauses_are_exact_in_every_noise_and_at_every_rate() {
+    for rate in [8_000, 16_000, 22_050, 44_100] {
+        let rate = SampleRate::new(rate).unwrap();
+        for (f0_hz, tract) in [(95.0, Tract::Male), (210.0, Tract::Female)] {
+            for (background_dbfs, allowed_s) in
+                [(None, 0.03), (Some(-70.0), 0.03), (Some(-60.0), 0.03), (Some(-45.0), 0.03)]
+            {
+                let voice = VoiceSpec { f0_hz, tract, background_dbfs, ..VoiceSpec::default() };
+                let spec = CountingSpec { pause_s: 0.25, ..CountingSpec::default() };
+                let recording = counting(&voice, &spec, rate);
+                let mut versions = vec![recording.samples.clone()];
+                if rate == SampleRate::TELEPHONE {
+                    versions.push(through_ulaw(&recording.samples));
+                }
+                for samples in versions {
+                    let map = pauses::detect(&Sound::new(&samples, rate));
+                    let worst = worst_edge(map.pauses(), &recording.truth.pauses);
+                    assert!(
+                        worst.is_some_and(|w| w <= allowed_s),
+                        "{rate:?} {f0_hz} Hz {background_dbfs:?}: {worst:?}, {} of {}",
+                        map.pauses().len(),
+                        recording.truth.pauses.len()
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn audible_breath_does_not_shorten_pauses() {
+    for breath_dbfs in [-45.0, -38.0] {
+        let spec = CountingSpec { numbers_per_breath: 2, breath_pause_s: 1.1, ..CountingSpec::default() };
+        let recording = counting(&VoiceSpec::default(), &spec, SampleRate::TELEPHONE);
+        let mut samples = recording.samples.clone();
+        // Drawn in for 0.6 s, ending 0.1 s before the next word.
+        let breath = noise(4800, breath_dbfs, 5);
+        for pause in recording.truth.pauses.iter().filter(|p| p.duration_s() > 1.0) {
+            let from = ((pause.end_s - 0.7) * 8000.0) as usize;
+            for (n, sample) in breath.iter().enumerate() {
+                let ramp = (n.min(4799 - n) as f64 / 800.0).min(1.0);
+                samples[from + n] += ramp * sample;
+            }
+        }
+        let samples = through_ulaw(&samples);
+        let sound = Sound::new(&samples, SampleRate::TELEPHONE);
+        let map = pauses::detect_with(&sound, contour(&sound).as_ref());
+        let worst = worst_edge(map.pauses(), &recording.truth.pauses);
+        assert!(worst.is_some_and(|w| w < 0.15), "{breath_dbfs}: {worst:?} {:?}", map.pauses());
+        // Plain words are left as they are.
+        let sound = Sound::new(&recording.samples, SampleRate::TELEPHONE);
+        assert_eq!(pauses::detect_with(&sound, contour(&sound).as_ref()), pauses::detect(&sound));
+    }
 }
