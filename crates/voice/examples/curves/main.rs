@@ -28,6 +28,9 @@ const TRUE_F0_HZ: [f64; 13] = [75.0, 80.0, 90.0, 100.0, 120.0, 140.0, 170.0, 200
 /// What one voice gave over both carriers.
 type Outcome = ([Measures; 2], VowelTruth);
 
+/// A voice of a fundamental frequency, drawn with a seed.
+type Draw = fn(f64, u64) -> VoiceSpec;
+
 /// All repetitions of one voice at each level of a sweep.
 type Row = Vec<(f64, Vec<Outcome>)>;
 
@@ -161,8 +164,8 @@ fn compare(
 
 /// Share of the true jitter and shimmer that is read, over the range of voices.
 fn by_pitch() -> Vec<Panel> {
-    let read = |name: &str, voice: fn(f64, u64) -> VoiceSpec, share: fn(&Measures, &VowelTruth) -> Option<f64>| {
-        let outcomes: Vec<(f64, Vec<Outcome>)> = (0..27)
+    let read = |name: &str, voice: Draw, share: fn(&Measures, &VowelTruth) -> Option<f64>| {
+        let outcomes: Row = (0..27)
             .map(|k| 80.0 + 10.0 * f64::from(k))
             .map(|f0| (f0, SEEDS.map(|seed| vowel(&voice(f0, seed))).collect()))
             .collect();
@@ -205,7 +208,7 @@ fn by_pitch() -> Vec<Panel> {
 }
 
 fn f0() -> Vec<Panel> {
-    let voices: [(&str, fn(f64, u64) -> VoiceSpec); 2] = [
+    let voices: [(&str, Draw); 2] = [
         ("perfect voice", perfect),
         ("ordinary voice", |f0_hz, seed| VoiceSpec {
             f0_hz,
@@ -216,7 +219,7 @@ fn f0() -> Vec<Panel> {
     ];
     let mut series: [Vec<Series>; 2] = [Vec::new(), Vec::new()];
     for (name, voice) in voices {
-        let outcomes: Vec<(f64, Vec<Outcome>)> =
+        let outcomes: Row =
             TRUE_F0_HZ.iter().map(|&f0| (f0, SEEDS.map(|seed| vowel(&voice(f0, seed))).collect())).collect();
         for (k, series) in series.iter_mut().enumerate() {
             let error = |(m, truth): &Outcome| Some(100.0 * (m[k].f0_mean_hz? / truth.f0_mean_hz? - 1.0));

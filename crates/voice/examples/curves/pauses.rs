@@ -57,10 +57,11 @@ pub(crate) fn panels() -> (Vec<Panel>, Vec<Panel>) {
 }
 
 fn talk(snr_db: f64, seed: u64) -> [Outcome; 2] {
+    let man = seed.is_multiple_of(2);
     let voice = VoiceSpec {
         seed,
-        f0_hz: if seed % 2 == 0 { 110.0 } else { 200.0 },
-        tract: if seed % 2 == 0 { synth::Tract::Male } else { synth::Tract::Female },
+        f0_hz: if man { 110.0 } else { 200.0 },
+        tract: if man { synth::Tract::Male } else { synth::Tract::Female },
         background_dbfs: None,
         ..VoiceSpec::default()
     };
