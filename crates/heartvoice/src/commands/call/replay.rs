@@ -96,10 +96,16 @@ fn print(replayed: &Replayed) -> anyhow::Result<()> {
 
 fn table(compared: &Compared) -> anyhow::Result<()> {
     let rows = compared.rows.iter().map(|row| {
-        let difference = row.difference().map_or_else(String::new, |difference| format!("{difference:+}"));
+        let difference = row.difference().map_or_else(String::new, signed);
         [row.name.clone(), text(&row.stored), text(&row.now), difference]
     });
     output::table(["measure", "stored", "now", "difference"], rows.collect())
+}
+
+/// A difference with its sign, in as many digits as say something.
+fn signed(difference: f64) -> String {
+    let size = difference.abs();
+    if size == 0.0 || (0.001..1e6).contains(&size) { format!("{difference:+.4}") } else { format!("{difference:+.2e}") }
 }
 
 /// A value as it stands in the report; what is absent is a dash.
