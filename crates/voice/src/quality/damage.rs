@@ -194,26 +194,25 @@ fn empty_packets(samples: &[f64], from: usize, to: usize, rate: f64, loud: f64) 
 
 /// Stretches in which packets of `packet` samples were repeated.
 fn repeats(samples: &[f64], packet: usize, rate: f64, found: &mut Vec<Interval>) {
+    // A repeated packet is long, so it is enough to look at some samples and then around them.
+    const STRIDE: usize = 16;
+    let same = |n: usize| n >= packet && n < samples.len() && samples.get(n) == samples.get(n - packet);
     if packet == 0 {
         return;
     }
-    let mut take = |from: usize, to: usize| {
-        let stretch = samples.get(from..to).unwrap_or_default();
-        let silent = || stretch.iter().all(|s| stretch.first() == Some(s));
-        if (packet..=MAX_REPEATS * packet).contains(&stretch.len()) && !silent() {
-            found.push(Interval { start_s: from as f64 / rate, end_s: to as f64 / rate });
+    let mut n = packet;
+    while n < samples.len() {
+        if same(n) && same(n + STRIDE) {
+            let from = (0..n).rev().find(|&k| !same(k)).map_or(packet, |k| k + 1);
+            let to = (n + 1..samples.len()).find(|&k| !same(k)).unwrap_or(samples.len());
+            let stretch = samples.get(from..to).unwrap_or_default();
+            let silent = || stretch.iter().all(|s| stretch.first() == Some(s));
+            if (packet..=MAX_REPEATS * packet).contains(&stretch.len()) && !silent() {
+                found.push(Interval { start_s: from as f64 / rate, end_s: to as f64 / rate });
+            }
+            n = to;
         }
-    };
-    let mut start = None;
-    for (n, (now, then)) in samples.iter().skip(packet).zip(samples).enumerate() {
-        if now == then {
-            start = start.or(Some(n + packet));
-        } else if let Some(from) = start.take() {
-            take(from, n + packet);
-        }
-    }
-    if let Some(from) = start {
-        take(from, samples.len());
+        n += STRIDE;
     }
 }
 
