@@ -16,6 +16,7 @@ mod fft;
 mod lanes;
 mod layout;
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod plain;
 mod prominence;
 mod select;
@@ -126,6 +127,11 @@ pub fn cpps(sound: &Sound<'_>, max_frequency_hz: f64) -> Option<Cpps> {
 /// Values do not depend on which frames are chosen: neighbours needed for smoothing are taken along.
 #[must_use]
 pub fn cpps_with(sound: &Sound<'_>, options: &CppsOptions<'_>) -> Option<Cpps> {
+    analyse(pulp::Arch::new(), sound, options)
+}
+
+/// The analysis with a given kind of vector registers.
+fn analyse(registers: pulp::Arch, sound: &Sound<'_>, options: &CppsOptions<'_>) -> Option<Cpps> {
     if !MAX_FREQUENCY_RANGE_HZ.contains(&options.max_frequency_hz) {
         return None;
     }
@@ -137,7 +143,7 @@ pub fn cpps_with(sound: &Sound<'_>, options: &CppsOptions<'_>) -> Option<Cpps> {
     let resampled = resampling::resample(sound, 2.0 * options.max_frequency_hz)?;
     let rules = [CppsRule::Praat61, CppsRule::Praat63].map(|rule| options.rule.is_none_or(|only| only == rule));
     let engine = engine::Engine { layout: &layout, sound: &resampled, wanted: &numbers, rules };
-    let [praat61_db, praat63_db] = pulp::Arch::new().dispatch(engine);
+    let [praat61_db, praat63_db] = registers.dispatch(engine);
     Some(Cpps { frames: layout.frames, numbers, praat61_db, praat63_db })
 }
 
@@ -154,6 +160,7 @@ fn chosen(frames: &Frames, stretches: &[(f64, f64)]) -> Vec<usize> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::SampleRate;
@@ -228,6 +235,22 @@ mod tests {
         assert_eq!(cpps_with(&sound, &only_old).unwrap().mean_db(CppsRule::Praat63), None);
         let nothing = CppsOptions { max_frequency_hz: 5000.0, rule: None, within_s: Some(&[]) };
         assert_eq!(cpps_with(&sound, &nothing).unwrap().mean_db(CppsRule::Praat61), None);
+    }
+
+    #[test]
+    fn every_processor_reads_the_same_bits() {
+        let samples = voice(3001, 8000, 0.1);
+        let sound = sound(&samples, 8000);
+        for max_frequency_hz in [4000.0, 5000.0] {
+            let options = CppsOptions { max_frequency_hz, rule: None, within_s: None };
+            let here = cpps_with(&sound, &options);
+            assert!(here.is_some());
+            assert_eq!(analyse(pulp::Arch::Scalar, &sound, &options), here);
+            #[cfg(target_arch = "x86_64")]
+            if let Some(narrow) = pulp::x86::V3::try_new() {
+                assert_eq!(analyse(pulp::Arch::V3(narrow), &sound, &options), here);
+            }
+        }
     }
 
     #[test]

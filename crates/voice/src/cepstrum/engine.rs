@@ -62,11 +62,9 @@ impl WithSimd for Engine<'_> {
         let mut results = rules.map(|wanted_rule| vec![0.0; if wanted_rule { wanted.len() } else { 0 }]);
         let usual = smoothing::time_weights(REACH, FRAMES).map(|w| Lanes::splat(simd, w));
         for step in 0..steps {
-            let now = |lane: usize| plans.get(lane).and_then(|plan| plan.get(step).or(plan.last())).copied();
-            let starts: [i64; MAX_LANES] = std::array::from_fn(|lane| {
-                let frame = now(lane).map_or(0, |now| now.input.clamp(0, layout.frames.count as i64 - 1));
-                layout.first_sample(sound, frame as usize)
-            });
+            let now = |lane: usize| plans.get(lane).and_then(|plan| step_of(plan, step));
+            let starts: [i64; MAX_LANES] =
+                std::array::from_fn(|lane| layout.first_sample(sound, now(lane).map_or(0, |now| now.input)));
             let sources = starts.map(|start| padded.frame(start));
             let mean = means(simd, &sources);
             if !streams.fill(simd, &mut buffers.frame, &starts, mean, &window) {
@@ -77,9 +75,7 @@ impl WithSimd for Engine<'_> {
             }
             let slot = step % FRAMES;
             transform.process(simd, &mut buffers, &mut ring[slot]);
-            let outputs: [Option<usize>; MAX_LANES] = std::array::from_fn(|lane| {
-                now(lane).filter(|_| plans.get(lane).is_some_and(|p| step < p.len())).and_then(|now| now.output)
-            });
+            let outputs: [Option<usize>; MAX_LANES] = std::array::from_fn(|lane| now(lane)?.output);
             if outputs.iter().all(Option::is_none) {
                 continue;
             }
@@ -123,6 +119,13 @@ fn plan(wanted: &[usize], lanes: usize) -> Vec<Vec<Step>> {
             steps
         })
         .collect()
+}
+
+/// A step of a lane; one that is done walks on without output.
+fn step_of(plan: &[Step], step: usize) -> Option<Step> {
+    let last = plan.last()?;
+    let beyond = || Step { input: last.input + (step + 1 - plan.len()) as i64, output: None };
+    Some(plan.get(step).copied().unwrap_or_else(beyond))
 }
 
 /// Weights over time when some lane is near an end of the recording.
@@ -197,26 +200,19 @@ struct Streams<S: Simd> {
 
 impl<S: Simd> Streams<S> {
     fn new(simd: S, layout: &Layout, sound: &Resampled, padded: &Padded, plans: &[Vec<Step>]) -> Self {
-        let last_frame = layout.frames.count as i64 - 1;
-        let start = |step: &Step| layout.first_sample(sound, step.input.clamp(0, last_frame) as usize);
+        let hop = layout.frames.dt / sound.dx();
+        let advance = |step: usize| (step as f64 * hop + 1e-6).floor() as i64;
+        let steps = plans.iter().map(Vec::len).max().unwrap_or(0);
         let mut origins = [0; MAX_LANES];
-        let mut length = 0;
+        let mut spread_out = false;
         for (origin, plan) in origins.iter_mut().zip(plans) {
-            if let (Some(first), Some(last)) = (plan.first(), plan.last()) {
-                // Counted from frame 0 where the plan begins with frames before the sound.
-                let missing = (first.input.clamp(0, last_frame) - first.input) as f64;
-                *origin = start(first) - (missing * layout.frames.dt / sound.dx()).round() as i64;
-                length = length.max(start(last) - *origin);
-            }
+            let offsets = plan.iter().enumerate().map(|(k, step)| layout.first_sample(sound, step.input) - advance(k));
+            *origin = offsets.clone().min().unwrap_or(0);
+            // Stretches far apart cannot be read like this.
+            spread_out |= offsets.max().unwrap_or(0) > *origin + 2;
         }
-        // One more sample, because rounding may place a lane one sample after the others.
-        let length = usize::try_from(length).unwrap_or(0) + layout.window_points + 1;
-        // Stretches far apart make streams longer than the sound is worth.
-        let length = if length * S::F64_LANES > 2 * (padded.samples.len() + 8 * layout.window_points * S::F64_LANES) {
-            0
-        } else {
-            length
-        };
+        // Two more samples, because rounding may place a lane after the others.
+        let length = if spread_out { 0 } else { advance(steps) as usize + layout.window_points + 2 };
         let mut samples = vec![simd.splat_f64s(0.0); length];
         for (lane, origin) in origins.iter().enumerate().take(S::F64_LANES) {
             let places = flat_mut::<S>(&mut samples).iter_mut().skip(lane).step_by(S::F64_LANES);

@@ -52,10 +52,10 @@ impl Layout {
         self.fft_points / 2 + 1
     }
 
-    /// Place of the first sample of frame `k` in the resampled sound, counted from 0; may lie
-    /// before its start.
-    pub(super) fn first_sample(&self, sound: &Resampled, k: usize) -> i64 {
-        let start = self.frames.time(k) - 0.5 * self.window_s;
+    /// Place of the first sample of frame `k` (which need not exist) in the resampled sound, counted
+    /// from 0; may lie before its start.
+    pub(super) fn first_sample(&self, sound: &Resampled, k: i64) -> i64 {
+        let start = (self.frames.t1 + k as f64 * self.frames.dt) - 0.5 * self.window_s;
         (sound.index(start) + 0.5).floor() as i64 - 1
     }
 }

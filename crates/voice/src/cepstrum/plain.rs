@@ -25,7 +25,7 @@ pub(super) fn cpps(sound: &Sound<'_>, max_frequency_hz: f64) -> Option<(Vec<f64>
     let backward = planner.plan_fft_inverse(layout.fft_points);
     let mut power = Vec::new();
     for k in 0..layout.frames.count {
-        let start = layout.first_sample(&resampled, k);
+        let start = layout.first_sample(&resampled, k as i64);
         let mut frame: Vec<f64> = (0..layout.window_points as i64)
             .map(|i| usize::try_from(start + i).ok().and_then(|i| y.get(i)).copied().unwrap_or(0.0))
             .collect();

@@ -97,17 +97,16 @@ impl<S: Simd> Prominence<S> {
         }
         let slope = (lane(&pair[0]) + lane(&pair[1])) * Lanes::splat(simd, 0.5 / distance as f64);
         // Powers of the decay per point, in four chains so that they need not wait for each other.
-        let mut decay = [(Lanes::splat(simd, 0.0) - slope).raw()];
+        // They count from the middle of the axis, whose level hardly changes between frames.
+        let centre = Lanes::splat(simd, (points.len() / 2) as f64);
+        let mut decay = [(Lanes::splat(simd, 0.0) - slope).raw(), (slope * centre).raw()];
         for value in flat_mut::<S>(&mut decay) {
             *value = exp(*value);
         }
-        let decay = lane(&decay[0]);
+        let (decay, origin) = (lane(&decay[0]), lane(&decay[1]));
         let decay2 = decay * decay;
         let decay4 = decay2 * decay2;
-        let mut chains = [Lanes::splat(simd, 1.0), decay, decay2, decay2 * decay];
-        if start == 1 {
-            chains = chains.map(|chain| chain * decay);
-        }
+        let mut chains = [origin, origin * decay, origin * decay2, origin * (decay2 * decay)];
         let rests = &mut self.work[..points.len()];
         let (rest_chunks, rest_tail) = rests.as_chunks_mut::<4>();
         let (point_chunks, point_tail) = points.as_chunks::<4>();
@@ -125,7 +124,8 @@ impl<S: Simd> Prominence<S> {
         for value in flat_mut::<S>(&mut pair) {
             *value = ln(*value);
         }
-        Trend { slope, intercept: (lane(&pair[0]) + lane(&pair[1])) * Lanes::splat(simd, 0.5) }
+        let level = (lane(&pair[0]) + lane(&pair[1])) * Lanes::splat(simd, 0.5);
+        Trend { slope, intercept: level - slope * (centre + Lanes::splat(simd, start as f64)) }
     }
 
     /// Height and place of the largest peak of the levels.

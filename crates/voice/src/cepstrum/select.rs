@@ -45,10 +45,10 @@ impl<S: Simd> Selector<S> {
         {
             let (a, b) = (guess * (one - spread), guess * (one + spread));
             let (below_a, below_b) = count_below_two(simd, values, a, b);
-            // A bracket that holds about ten values is best next time.
+            // The next median may be some twenty ranks away: a bracket of about thirty values.
             let held = below_b - below_a;
-            let wider = (spread * splat(1.4)).or_else(held.less(splat(6.0)), spread);
-            let next = (spread * splat(0.7)).or_else(splat(16.0).less(held), wider);
+            let wider = (spread * splat(1.4)).or_else(held.less(splat(20.0)), spread);
+            let next = (spread * splat(0.7)).or_else(splat(44.0).less(held), wider);
             self.spread = next.max(splat(1e-7)).min(splat(0.4)).raw();
             for (p, c) in [(a, below_a), (b, below_b)] {
                 narrow(simd, p, c, low_target, high_target, &mut low, &mut high, &mut pivot, &mut pending);
