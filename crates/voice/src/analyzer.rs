@@ -155,7 +155,7 @@ impl Analyzer {
 
     /// Takes mu-law audio at 8 kHz. Beyond [`MAX_SEGMENT_SECONDS`] it is counted as dropped.
     ///
-    /// Once in 10 to 20 s of audio this analyses a piece, which takes some tens of milliseconds.
+    /// Once in 6 to 12 s of audio this analyses a piece, which takes some tens of milliseconds.
     pub fn push_ulaw(&mut self, codes: &[u8]) {
         let (kept, dropped) = codes.split_at(codes.len().min(self.room()));
         self.codes.extend_from_slice(kept);

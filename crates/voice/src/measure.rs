@@ -7,6 +7,7 @@ use crate::formant::{self, FormantSettings};
 use crate::harmonicity;
 use crate::intensity;
 use crate::nuclei;
+use crate::pauses::Interval;
 use crate::perturbation::{self, Limits};
 use crate::pitch::{self, PitchMethod, PitchSettings, PitchTrack};
 use crate::pulses;
@@ -38,6 +39,22 @@ pub(crate) enum Average {
     AllFrames,
     /// Those in which the contour is voiced: for running speech, where pauses and hiss are not voice.
     VoicedFrames,
+}
+
+/// The contours of one piece.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Contours {
+    /// Autocorrelation: what the measures rest on.
+    pub(crate) pitch: Option<PitchTrack>,
+    /// Cross-correlation: voice breaks, and a second opinion about the octave.
+    pub(crate) cross: Option<PitchTrack>,
+}
+
+impl Contours {
+    pub(crate) fn of(sound: &Sound<'_>) -> Self {
+        let cross = PitchSettings::praat(PitchMethod::CrossCorrelation, FLOOR_HZ, CEILING_HZ);
+        Self { pitch: contour(sound), cross: pitch::track(sound, &cross) }
+    }
 }
 
 /// What to measure, and how.
@@ -133,22 +150,37 @@ pub(crate) struct Collected {
 
 impl Collected {
     /// Measures one sound as a whole.
-    pub(crate) fn of(sound: &Sound<'_>, pitch: Option<&PitchTrack>, plan: Plan) -> Self {
+    pub(crate) fn of(sound: &Sound<'_>, contours: &Contours, plan: Plan) -> Self {
         let mut collected = Self::default();
-        collected.add(sound, 0.0, pitch, plan);
+        collected.add(sound, 0.0, contours, plan, &[]);
         collected
     }
 
-    /// Adds a piece that begins at `start_s`, with its contour.
-    pub(crate) fn add(&mut self, sound: &Sound<'_>, start_s: f64, pitch: Option<&PitchTrack>, plan: Plan) {
+    /// Adds a piece that begins at `start_s`, with its contours; what lies in `spoiled` (times of
+    /// the piece) is not taken for voice.
+    pub(crate) fn add(
+        &mut self,
+        sound: &Sound<'_>,
+        start_s: f64,
+        contours: &Contours,
+        plan: Plan,
+        spoiled: &[Interval],
+    ) {
         self.seconds += sound.end();
+        let pitch = contours.pitch.as_ref();
         if let Some(pitch) = pitch {
-            self.add_voice(sound, start_s, pitch, plan);
+            self.add_voice(sound, start_s, pitch, plan, spoiled);
+        }
+        if plan.voice_breaks
+            && let Some(cross) = &contours.cross
+        {
+            let pulses = pulses::find(sound, cross);
+            self.break_pulses.get_or_insert_default().extend(pulses.iter().map(|t| start_s + t));
         }
         self.tilt_db.add(plan.tilt(sound), sound.end());
         let voiced = match plan.average {
             Average::AllFrames => None,
-            Average::VoicedFrames => Some(pitch.map(voiced_stretches).unwrap_or_default()),
+            Average::VoicedFrames => Some(pitch.map(|p| voiced_stretches(p, spoiled)).unwrap_or_default()),
         };
         self.add_cpps(sound, voiced.as_deref());
         if let Some(hnr) = harmonicity::cross_correlation(sound) {
@@ -191,7 +223,14 @@ impl Collected {
         }
     }
 
-    fn add_voice(&mut self, sound: &Sound<'_>, start_s: f64, pitch: &PitchTrack, plan: Plan) {
+    fn add_voice(
+        &mut self,
+        sound: &Sound<'_>,
+        start_s: f64,
+        pitch: &PitchTrack,
+        plan: Plan,
+        spoiled: &[Interval],
+    ) {
         let summary = pitch.summary();
         self.frames += pitch.f0().len();
         self.f0.extend(pitch.voiced());
@@ -201,15 +240,11 @@ impl Collected {
             self.semitones.extend(narrow.voiced().map(|f| 12.0 * (f / 100.0).log2()));
         }
         let limits = Limits::default();
-        let pulses = pulses::find(sound, pitch);
+        let mut pulses = pulses::find(sound, pitch);
+        pulses.retain(|&t| !inside(t, spoiled));
         let amplitudes = perturbation::amplitudes(sound, &pulses, &limits);
         self.amplitudes.extend(amplitudes.iter().map(|(t, a)| (start_s + t, *a)));
         self.pulses.extend(pulses.iter().map(|t| start_s + t));
-        if plan.voice_breaks {
-            let cross = PitchSettings::praat(PitchMethod::CrossCorrelation, FLOOR_HZ, CEILING_HZ);
-            let pulses = pitch::track(sound, &cross).map(|track| pulses::find(sound, &track)).unwrap_or_default();
-            self.break_pulses.get_or_insert_default().extend(pulses.iter().map(|t| start_s + t));
-        }
         let voiced_s = pitch.voiced_s();
         self.h1_h2_db.add(spectrum::h1_h2_db(sound, pitch), voiced_s);
         let formants = formant::voiced_averages(sound, pitch, &plan.formants(sound));
@@ -272,19 +307,25 @@ impl Collected {
     }
 }
 
-/// Where the contour is voiced: from half a frame before to half a frame after, in seconds.
-fn voiced_stretches(pitch: &PitchTrack) -> Vec<(f64, f64)> {
+fn inside(time: f64, stretches: &[Interval]) -> bool {
+    stretches.iter().any(|s| s.start_s <= time && time <= s.end_s)
+}
+
+/// Where the contour is voiced and nothing is spoiled: from half a frame before to half a frame
+/// after, in seconds.
+fn voiced_stretches(pitch: &PitchTrack, spoiled: &[Interval]) -> Vec<(f64, f64)> {
     let frames = pitch.frames();
     let mut found: Vec<(f64, f64)> = Vec::new();
     let mut before = false;
     for (k, f0) in pitch.f0().iter().enumerate() {
         let end_s = frames.time(k) + 0.5 * frames.dt;
+        let voiced = f0.is_some() && !inside(frames.time(k), spoiled);
         match found.last_mut() {
-            Some(last) if f0.is_some() && before => last.1 = end_s,
-            _ if f0.is_some() => found.push((end_s - frames.dt, end_s)),
+            Some(last) if voiced && before => last.1 = end_s,
+            _ if voiced => found.push((end_s - frames.dt, end_s)),
             _ => {}
         }
-        before = f0.is_some();
+        before = voiced;
     }
     found
 }

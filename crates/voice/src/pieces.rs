@@ -9,10 +9,10 @@
 use crate::units::SampleRate;
 
 /// A piece ends at the latest after this many seconds.
-pub(crate) const LONGEST_S: usize = 20;
+pub(crate) const LONGEST_S: usize = 12;
 
 /// And not before this many.
-const SHORTEST_S: usize = 10;
+const SHORTEST_S: usize = 6;
 
 /// Cuts fall on this grid, so that the frames of all pieces lie on one grid of 10 ms.
 const GRID_PER_SECOND: usize = 100;
@@ -60,17 +60,17 @@ mod tests {
 
     #[test]
     fn the_cut_falls_into_the_pause_on_the_grid() {
-        let samples = noisy(25, 13.2..13.8);
+        let samples = noisy(25, 9.2..9.8);
         let cut = cut(&samples, RATE);
-        assert!(cut.is_some_and(|c| c % 80 == 0 && (13.3..13.7).contains(&(c as f64 / 8000.0))), "{cut:?}");
-        assert_eq!(super::cut(samples.get(..159_999).unwrap_or_default(), RATE), None);
+        assert!(cut.is_some_and(|c| c % 80 == 0 && (9.3..9.7).contains(&(c as f64 / 8000.0))), "{cut:?}");
+        assert_eq!(super::cut(samples.get(..95_999).unwrap_or_default(), RATE), None);
     }
 
     #[test]
     fn what_comes_later_does_not_matter() {
-        let samples = noisy(30, 15.0..15.5);
-        assert_eq!(cut(&samples, RATE), cut(samples.get(..160_000).unwrap_or_default(), RATE));
+        let samples = noisy(30, 10.0..10.5);
+        assert_eq!(cut(&samples, RATE), cut(samples.get(..96_000).unwrap_or_default(), RATE));
         // A quieter place before the shortest piece does not count.
-        assert!(cut(&noisy(30, 2.0..3.0), RATE).is_some_and(|c| c >= 80_000));
+        assert!(cut(&noisy(30, 2.0..3.0), RATE).is_some_and(|c| c >= 48_000));
     }
 }

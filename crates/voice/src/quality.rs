@@ -37,6 +37,8 @@ const TIMING_SNR_DB: f64 = 10.0;
 /// Clipping that is mentioned, and clipping that costs shimmer (shares of all samples).
 const CLIPPING_NOTED: f64 = 0.001;
 const CLIPPING_FAILS: f64 = 0.01;
+/// With this share at full scale there is no voice left to measure, only what the clipping made.
+const CLIPPING_FAILS_ALL: f64 = 0.3;
 
 /// Speech peak below which nothing is measured, and below which it is mentioned.
 const MIN_PEAK_DBFS: f64 = -42.0;
@@ -146,27 +148,9 @@ impl Verdict {
     }
 }
 
-/// Judges a span; `lost_s` is audio that never arrived, wherever it was.
-pub(crate) fn judge(
-    sound: &Sound<'_>,
-    pitch: Option<&PitchTrack>,
-    speech: &SpeechMap,
-    task: Task,
-    channel: Channel,
-    lost_s: f64,
-) -> Verdict {
-    let damage = damage(sound, channel);
-    let gaps = &[];
-    let evidence = Evidence { sound, pitch, cross: None, low_floor: None, speech, task, gaps, damage: &damage };
-    assess_with(&evidence, lost_s)
-}
-
 /// Judges a span.
+#[must_use]
 pub fn assess(evidence: &Evidence<'_>) -> Verdict {
-    assess_with(evidence, 0.0)
-}
-
-fn assess_with(evidence: &Evidence<'_>, more_lost_s: f64) -> Verdict {
     let &Evidence { sound, pitch, speech, task, gaps, damage, .. } = evidence;
     let voiced_s = pitch.map_or(0.0, PitchTrack::voiced_s);
     let silences = background::silences(speech, gaps);
@@ -196,7 +180,7 @@ fn assess_with(evidence: &Evidence<'_>, more_lost_s: f64) -> Verdict {
     }
     verdict.clipping(damage.clipped_fraction);
     verdict.level(sound.samples());
-    verdict.loss(more_lost_s + total_s(&damage.spoiled_by_loss(gaps)), sound.end());
+    verdict.loss(total_s(&damage.spoiled_by_loss(gaps)), sound.end());
     verdict.low_band(pitch.and_then(|pitch| band::low_band_db(sound, pitch, speech)));
     verdict.octave(evidence);
     verdict.gain(&silences);
@@ -267,7 +251,10 @@ impl Verdict {
 
     fn clipping(&mut self, fraction: f64) {
         let percent = 100.0 * fraction;
-        if fraction > CLIPPING_FAILS {
+        if fraction > CLIPPING_FAILS_ALL {
+            self.fails_all = true;
+            self.note(format!("clipped: {percent:.0} % of the samples at full scale, nothing can be measured above 30 %"));
+        } else if fraction > CLIPPING_FAILS {
             self.fails_amplitude = true;
             self.note(format!("clipped: {percent:.2} % of the samples, at most 1 % for shimmer and CPPS"));
         } else if fraction > CLIPPING_NOTED {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::composite;
-use crate::measure::{Average, Collected, Plan, contour};
+use crate::measure::{Average, Collected, Contours, Plan};
 use crate::pauses::{self, Interval, SpeechMap};
 use crate::pieces;
 use crate::pitch::PitchTrack;
-use crate::quality;
+use crate::quality::{self, Evidence};
 use crate::report::{Channel, Measures, Pause, Report, Task, Window};
 use crate::sound::Sound;
 use crate::task;
@@ -23,8 +23,9 @@ pub(super) struct Session {
     /// Everything at once by the reference's settings.
     whole: bool,
     done: usize,
-    /// Contour of every piece, with the time at which the piece begins.
-    contours: Vec<(f64, PitchTrack)>,
+    /// Contours of the pieces, with the times at which they begin.
+    pitch: Vec<(f64, PitchTrack)>,
+    cross: Vec<(f64, PitchTrack)>,
     collected: Collected,
 }
 
@@ -35,7 +36,7 @@ impl Session {
             Channel::Auto => Channel::Wideband,
             given => given,
         };
-        Self { task, channel, rate, whole, done: 0, contours: Vec::new(), collected: Collected::default() }
+        Self { task, channel, rate, whole, done: 0, pitch: Vec::new(), cross: Vec::new(), collected: Collected::default() }
     }
 
     /// Samples from the start of the span that need not be given again to [`Session::advance`].
@@ -56,10 +57,10 @@ impl Session {
         let Some(piece) = pieces::cut(rest, self.rate).and_then(|end| rest.get(..end)) else {
             return false;
         };
-        self.contour(piece);
+        let contours = self.contours(piece);
         // A vowel is measured in its steady part, which is known at the end.
         if self.task != Task::SustainedVowel {
-            self.measure(piece);
+            self.measure(piece, &contours);
             self.collected.add_syllables(&Sound::new(piece, self.rate));
         }
         self.done += piece.len();
@@ -70,22 +71,25 @@ impl Session {
         self.done as f64 / self.rate.hz()
     }
 
-    fn contour(&mut self, piece: &[f64]) {
-        if let Some(track) = contour(&Sound::new(piece, self.rate)) {
-            self.contours.push((self.start_s(), track));
-        }
+    /// Makes and keeps the contours of a piece.
+    fn contours(&mut self, piece: &[f64]) -> Contours {
+        let contours = Contours::of(&Sound::new(piece, self.rate));
+        let start_s = self.start_s();
+        self.pitch.extend(contours.pitch.iter().map(|track| (start_s, track.clone())));
+        self.cross.extend(contours.cross.iter().map(|track| (start_s, track.clone())));
+        contours
     }
 
-    /// Measures a piece whose contour was just made.
-    fn measure(&mut self, piece: &[f64]) {
+    fn measure(&mut self, piece: &[f64], contours: &Contours) {
         let start_s = self.start_s();
-        let track = self.contours.last().filter(|(t, _)| *t == start_s).map(|(_, track)| track);
+        let sound = Sound::new(piece, self.rate);
+        let spoiled = if self.whole { Vec::new() } else { quality::damage(&sound, self.channel).spoiled(&[]) };
         let plan = if self.whole {
             Plan { average: Average::AllFrames, channel: self.channel, voice_breaks: true }
         } else {
             Plan { average: Average::VoicedFrames, channel: self.channel, voice_breaks: false }
         };
-        self.collected.add(&Sound::new(piece, self.rate), start_s, track, plan);
+        self.collected.add(&sound, start_s, contours, plan, &spoiled);
     }
 
     /// For a held vowel.
@@ -98,8 +102,9 @@ impl Session {
     pub(super) fn finish(mut self, span: &[f64], start_s: f64, gaps: &[Interval]) -> Report {
         let sound = Sound::new(span, self.rate);
         let rest = span.get(self.done..).unwrap_or_default();
-        self.contour(rest);
-        let pitch = PitchTrack::joined(&self.contours, sound.end());
+        let contours = self.contours(rest);
+        let pitch = PitchTrack::joined(&self.pitch, sound.end());
+        let cross = PitchTrack::joined(&self.cross, sound.end());
         let mut speech = pauses::detect(&sound);
         if self.task != Task::SustainedVowel || self.whole {
             self.collected.add_syllables(&Sound::new(rest, self.rate));
@@ -112,18 +117,28 @@ impl Session {
             }
             given => (given, None),
         };
-        speech.ignore_unheard(gaps);
-        let lost_s = gaps.iter().map(Interval::duration_s).sum();
-        let verdict = quality::judge(&sound, pitch.as_ref(), &speech, task, self.channel, lost_s);
+        let damage = quality::damage(&sound, self.channel);
+        let lost = damage.spoiled_by_loss(gaps);
+        speech.ignore_unheard(&lost);
+        let verdict = quality::assess(&Evidence {
+            sound: &sound,
+            pitch: pitch.as_ref(),
+            cross: cross.as_ref(),
+            low_floor: None,
+            speech: &speech,
+            task,
+            gaps,
+            damage: &damage,
+        });
 
-        let longest = pitch.as_ref().and_then(vowel::longest_run);
+        let longest = pitch.as_ref().and_then(|p| vowel::longest_run_over(p, &lost));
         let (mut measures, window) = if self.whole || task != Task::SustainedVowel {
-            self.measure(rest);
+            self.measure(rest, &contours);
             (self.collected.measures(), None)
-        } else if let Some(window) = pitch.as_ref().and_then(|p| vowel::steady_window(p, gaps)) {
+        } else if let Some(window) = pitch.as_ref().and_then(|p| vowel::steady_window(p, &damage.spoiled(gaps))) {
             self.in_window(span, start_s, window)
         } else if self.done == 0 {
-            (Collected::of(&sound, pitch.as_ref(), self.vowel_plan()).measures(), None)
+            (Collected::of(&sound, &contours, self.vowel_plan()).measures(), None)
         } else {
             // No vowel in all this time: what comes nearest to one.
             longest.map_or_else(Default::default, |run| self.in_window(span, start_s, run))
@@ -131,7 +146,7 @@ impl Session {
         if task == Task::SustainedVowel {
             measures.maximum_phonation_time_s = longest.map(|run| run.duration_s());
             measures.voice_quality = composite::voice_quality(&measures);
-            measures.breathiness = composite::breathiness(&measures, self.channel == Channel::Wideband);
+            measures.breathiness = composite::breathiness(&measures, verdict.facts.low_band_present != Some(false));
         }
         let rate = |seconds: f64| measures.syllables.filter(|_| seconds > 0.0).map(|n| n as f64 / seconds);
         let (overall, speaking) = (rate(sound.end()), rate(speech.speech_s()));
@@ -179,7 +194,7 @@ impl Session {
         let (from, to) = (index(window.start_s), index(window.end_s).min(span.len()));
         let part = Sound::new(span.get(from..to).unwrap_or_default(), self.rate);
         let time = |sample: usize| start_s + sample as f64 / self.rate.hz();
-        let measures = Collected::of(&part, contour(&part).as_ref(), self.vowel_plan()).measures();
+        let measures = Collected::of(&part, &Contours::of(&part), self.vowel_plan()).measures();
         (measures, Some(Window { start_s: time(from), end_s: time(to) }))
     }
 }
