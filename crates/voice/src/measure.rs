@@ -223,14 +223,7 @@ impl Collected {
         }
     }
 
-    fn add_voice(
-        &mut self,
-        sound: &Sound<'_>,
-        start_s: f64,
-        pitch: &PitchTrack,
-        plan: Plan,
-        spoiled: &[Interval],
-    ) {
+    fn add_voice(&mut self, sound: &Sound<'_>, start_s: f64, pitch: &PitchTrack, plan: Plan, spoiled: &[Interval]) {
         let summary = pitch.summary();
         self.frames += pitch.f0().len();
         self.f0.extend(pitch.voiced());

@@ -253,7 +253,9 @@ impl Verdict {
         let percent = 100.0 * fraction;
         if fraction > CLIPPING_FAILS_ALL {
             self.fails_all = true;
-            self.note(format!("clipped: {percent:.0} % of the samples at full scale, nothing can be measured above 30 %"));
+            self.note(format!(
+                "clipped: {percent:.0} % of the samples at full scale, nothing can be measured above 30 %"
+            ));
         } else if fraction > CLIPPING_FAILS {
             self.fails_amplitude = true;
             self.note(format!("clipped: {percent:.2} % of the samples, at most 1 % for shimmer and CPPS"));

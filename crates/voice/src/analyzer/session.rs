@@ -36,7 +36,16 @@ impl Session {
             Channel::Auto => Channel::Wideband,
             given => given,
         };
-        Self { task, channel, rate, whole, done: 0, pitch: Vec::new(), cross: Vec::new(), collected: Collected::default() }
+        Self {
+            task,
+            channel,
+            rate,
+            whole,
+            done: 0,
+            pitch: Vec::new(),
+            cross: Vec::new(),
+            collected: Collected::default(),
+        }
     }
 
     /// Samples from the start of the span that need not be given again to [`Session::advance`].
