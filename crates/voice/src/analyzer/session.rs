@@ -114,7 +114,7 @@ impl Session {
         let contours = self.contours(rest);
         let pitch = PitchTrack::joined(&self.pitch, sound.end());
         let cross = PitchTrack::joined(&self.cross, sound.end());
-        let mut speech = pauses::detect(&sound);
+        let mut speech = pauses::detect_with(&sound, pitch.as_ref());
         if self.task != Task::SustainedVowel || self.whole {
             self.collected.add_syllables(&Sound::new(rest, self.rate));
         }
