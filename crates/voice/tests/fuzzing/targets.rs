@@ -239,7 +239,10 @@ pub(crate) fn whole_audio(data: &[u8]) -> Trace {
         }
     };
     let outcome = analyze(&samples, rate, &options);
-    same(&outcome, &analyze(&samples, rate, &options), "the second time it is another report");
+    // Now and then, to leave time for more inputs.
+    if trace(data) % 4 == 0 {
+        same(&outcome, &analyze(&samples, rate, &options), "the second time it is another report");
+    }
     reached(&outcome)
 }
 
