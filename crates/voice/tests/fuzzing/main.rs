@@ -105,14 +105,14 @@ fn fuzz(name: &str) {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     assert!(!files.is_empty(), "no seeds");
-    let mut corpus: Vec<Vec<u8>> = Vec::new();
+    let mut corpus: Vec<(Vec<u8>, Duration)> = Vec::new();
     let mut slowest = Duration::ZERO;
     let mut seen = HashSet::new();
     for path in &files {
         let input = std::fs::read(path).unwrap();
         let (trace, took) = run(target, &input, &in_work);
         seen.insert(trace);
-        corpus.push(input);
+        corpus.push((input, took));
         slowest = slowest.max(took);
     }
     let seeds = corpus.len();
@@ -120,15 +120,18 @@ fn fuzz(name: &str) {
     let mut executions = seeds;
     let end = Instant::now() + Duration::from_secs_f64(settings.seconds);
     while Instant::now() < end {
-        let mut input = corpus[random.below(corpus.len())].clone();
-        let other = &corpus[random.below(corpus.len())];
-        mutate(&mut input, other, &mut random);
+        let (first, second) = (&corpus[random.below(corpus.len())], &corpus[random.below(corpus.len())]);
+        // Mostly the quicker of two: its offspring is quick as well, and there will be more of it.
+        let turn = random.below(4) > 0 && second.1 < first.1;
+        let (parent, other) = if turn { (second, first) } else { (first, second) };
+        let mut input = parent.0.clone();
+        mutate(&mut input, &other.0, &mut random);
         let (trace, took) = run(target, &input, &in_work);
         slowest = slowest.max(took);
         executions += 1;
         // Slow inputs are kept as seeds only: their offspring would take all the time.
         if seen.insert(trace) && took < WORTH_KEEPING {
-            corpus.push(input);
+            corpus.push((input, took));
         }
     }
     println!(
