@@ -1,14 +1,26 @@
-//! Clinical records of a monitoring call, the tools an agent may call, and the texts spoken to a caller.
+//! The clinical side of a monitoring call: protocol, visit, answers, red flags, risk, trends, alerts, schedules, records.
 //!
 //! Everything here is a plain function of its input: no IO, no clock, no randomness. The crate never decides how a
 //! record is stored or sent; it only says what a patient, a call and its timeline are. Read [`Patient`] and
 //! [`TimelineEvent`] first.
 
+pub mod agent;
+pub mod alerts;
+pub mod answers;
+pub mod facts;
+pub mod identity;
 pub mod ids;
 pub mod patient;
 pub mod phone;
+pub mod protocol;
 pub mod record;
+pub mod red_flags;
+pub mod risk;
+pub mod schedule;
 pub mod tools;
+pub mod training;
+pub mod trends;
+pub mod visit;
 pub mod words;
 
 pub use ids::{CallId, PatientId};

@@ -6,6 +6,7 @@ use crate::health::Health;
 use crate::recorder::Recorder;
 use crate::registry::Registry;
 use crate::settings::Settings;
+use crate::twilio_rest::TwilioRest;
 use call::ticket::TicketKey;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -19,6 +20,7 @@ pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) store: Store,
     pub(crate) dialer: AgentDialer,
+    pub(crate) twilio: TwilioRest,
     pub(crate) recorder: Recorder,
     pub(crate) analysis: Analysis,
     pub(crate) registry: Registry,

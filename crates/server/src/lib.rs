@@ -23,6 +23,7 @@ mod registry;
 mod session;
 mod settings;
 mod tasks;
+mod twilio_rest;
 mod webhook;
 
 pub use analysis::segment_report;
@@ -35,6 +36,7 @@ use crate::health::Health;
 use crate::patience::Patient;
 use crate::recorder::Recorder;
 use crate::registry::{Command, Registry};
+use crate::twilio_rest::TwilioRest;
 use crate::webhook::paths;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -114,6 +116,7 @@ impl Server {
         aws_lc_rs::rand::fill(&mut ticket_key).map_err(|_| StartError::Random)?;
         let app = Arc::new(App {
             dialer: AgentDialer::new(settings.elevenlabs.clone()).map_err(StartError::Http)?,
+            twilio: TwilioRest::new(&settings.twilio).map_err(StartError::Http)?,
             recorder: Recorder::start().map_err(StartError::Thread)?,
             analysis: Analysis::start().map_err(StartError::Thread)?,
             registry: Registry::new(settings.max_calls.min(limits::CALLS_MAX)),

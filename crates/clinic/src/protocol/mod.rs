@@ -1,0 +1,1 @@
+//! The clinical protocol as data: what is asked, in which order, in which words.

@@ -1,0 +1,1 @@
+//! Recurring calls: when a patient is telephoned, and when not.

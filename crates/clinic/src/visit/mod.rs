@@ -1,0 +1,1 @@
+//! A visit: one conversation with a patient, as a state machine.
