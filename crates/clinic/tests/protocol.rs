@@ -1,7 +1,8 @@
 //! Protocol files: the shipped one is whole, and what is wrong with another is said with its line.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use clinic::protocol::{DEFAULT_TEXT, LanguageStatus, NEUTRAL_TEXTS, Protocol};
+use clinic::protocol::languages::guess;
+use clinic::protocol::{DEFAULT_TEXT, LanguageStatus, NEUTRAL_TEXTS, Protocol, TEXTS};
 
 /// The faults of the shipped file after one replacement, as `line reason`.
 fn faults(from: &str, to: &str) -> Vec<String> {
@@ -60,7 +61,7 @@ fn variables_are_filled_in_and_numbers_spelled_out() {
     assert!(protocol.text("en", "greeting", "Ada").starts_with("Hello Ada,"));
     assert!(protocol.text("es", "red_flag", "Ada").contains("9 1 1"));
     for code in protocol.languages.keys() {
-        for name in clinic::protocol::TEXTS {
+        for name in TEXTS {
             let text = protocol.text(code, name, "Ada");
             assert!(!text.contains('{') && !text.is_empty(), "{code} {name}: {text}");
         }
@@ -125,8 +126,71 @@ fn unknown_keys_and_broken_files_are_refused() {
     }
 }
 
+/// Variables of a text, sorted: a translation that loses one loses a name or a number.
+fn variables(text: &str) -> Vec<&str> {
+    let mut found: Vec<&str> =
+        text.split('{').skip(1).map(|rest| rest.split_once('}').expect("a brace is open").0).collect();
+    found.sort_unstable();
+    found
+}
+
+#[test]
+fn translations_keep_the_variables_of_the_english_texts() {
+    let protocol = Protocol::shipped();
+    for code in protocol.languages.keys() {
+        for name in TEXTS {
+            let (text, english) = (protocol.raw_text(code, name).unwrap(), protocol.raw_text("en", name).unwrap());
+            assert_eq!(variables(text), variables(english), "{code} {name}: {text}");
+        }
+    }
+}
+
+#[test]
+fn an_emergency_without_its_number_is_refused() {
+    let found = faults("call {emergency_number} now, or have", "call for help now, or have");
+    let line = line_of("red_flag = \"What you tell me");
+    assert_eq!(found, [format!("line {line}: red_flag: has to name {{emergency_number}}")]);
+    let found = faults("llame ahora al {crisis_number}", "pida ayuda");
+    assert!(found.len() == 1 && found[0].contains("self_harm: has to name {crisis_number}"), "{found:?}");
+}
+
+/// A translation left in another language is heard as gibberish: the scripts have to fit, and no text occurs twice.
+#[test]
+fn texts_are_in_their_own_language_and_short_enough_to_follow() {
+    let protocol = Protocol::shipped();
+    let mut seen = std::collections::BTreeMap::new();
+    for code in protocol.languages.keys() {
+        let texts = TEXTS.iter().map(|name| (*name, protocol.raw_text(code, name).unwrap()));
+        let prompts = protocol.items.iter().map(|item| (item.id.as_str(), protocol.prompt(code, &item.id)));
+        for (name, text) in texts.chain(prompts) {
+            if let Some(other) = seen.insert(text, code) {
+                panic!("{code} and {other} share {name}: {text}");
+            }
+            let guess = guess(text);
+            let own_script = ["zh", "vi", "ar", "hi", "ko", "ru"].contains(&code.as_str());
+            assert!(
+                guess == Some(code) || (guess.is_none() && !own_script),
+                "{code} {name} looks like {guess:?}: {text}"
+            );
+            assert!(text.chars().count() <= 260, "{code} {name} is too long to listen to: {text}");
+        }
+        for item in &protocol.items {
+            let prompt = protocol.prompt(code, &item.id);
+            let questions = prompt.matches(['?', '？', '؟']).count();
+            assert_eq!(
+                questions,
+                usize::from(item.task().is_none()),
+                "{code} {}: one question at a time: {prompt}",
+                item.id
+            );
+        }
+    }
+}
+
 #[test]
 fn what_is_said_to_strangers_tells_no_illness() {
     let found = faults("this is your automated check-in call", "this is your heart failure check-in call");
+    assert!(found[0].contains("before the patient is identified"), "{found:?}");
+    let found = faults("这是给您的自动问候电话", "这是给您的心脏随访电话");
     assert!(found[0].contains("before the patient is identified"), "{found:?}");
 }

@@ -19,8 +19,12 @@ const PHRASES_MAX: usize = 500;
 const RETRIES_MAX: u32 = 3;
 const WINDOW_S: std::ops::RangeInclusive<u32> = 3..=120;
 
+/// Variables a text cannot do without: who is told of an emergency must hear the number to call.
+const NEEDED_VARIABLES: [(&str, &str); 3] =
+    [("red_flag", "{emergency_number}"), ("self_harm", "{crisis_number}"), ("closing", "{emergency_number}")];
+
 /// Words that tell an illness, and so must not be heard before the patient is identified.
-const TELLING_WORDS: [&str; 12] = [
+const TELLING_WORDS: [&str; 21] = [
     "heart",
     "cardi",
     "corazón",
@@ -33,6 +37,15 @@ const TELLING_WORDS: [&str; 12] = [
     "medic",
     "weight",
     "сердц",
+    "coeur",
+    "tim mạch",
+    "đau tim",
+    "心脏",
+    "心臟",
+    "心衰",
+    "قلب",
+    "हृदय",
+    "심장",
 ];
 
 #[derive(Deserialize)]
@@ -369,6 +382,12 @@ fn read_language(faults: &mut Faults<'_>, code: &Spanned<String>, raw: &RawLangu
     let needed = TEXTS.into_iter();
     let say = read_texts(faults, code, "say", &raw.say, needed);
     let prompts = read_texts(faults, code, "items", &raw.items, items.iter().map(|item| item.id.as_str()));
+    for (name, variable) in NEEDED_VARIABLES {
+        let silent = raw.say.iter().find(|(key, text)| key.get_ref() == name && !text.get_ref().contains(variable));
+        if let Some((_, text)) = silent {
+            faults.at(at(text), format!("{name}: has to name {variable}"));
+        }
+    }
     for name in NEUTRAL_TEXTS {
         let telling = raw.say.iter().find(|(key, text)| {
             let lower = text.get_ref().to_lowercase();

@@ -15,7 +15,7 @@ pub fn is_agent_language(code: &str) -> bool {
 }
 
 /// Short words that are frequent in one of the languages and rare in the others.
-const FREQUENT: [(&str, &[&str]); 6] = [
+const FREQUENT: [(&str, &[&str]); 7] = [
     ("en", &["the", "is", "and", "i", "my", "you", "of", "are", "it", "have", "was", "not", "been", "your", "what"]),
     (
         "es",
@@ -40,6 +40,7 @@ const FREQUENT: [(&str, &[&str]); 6] = [
         "it",
         &["il", "io", "sono", "ho", "non", "che", "mi", "della", "molto", "bene", "oggi", "lei", "gli", "sto", "una"],
     ),
+    ("tl", &["po", "ang", "ng", "sa", "ko", "ako", "kayo", "ninyo", "mga", "hindi", "kung", "ba", "ay", "nang", "ito"]),
 ];
 
 /// The language a text is most likely in, when enough of its words say so; by letters for scripts of their own.
@@ -52,6 +53,8 @@ pub fn guess(text: &str) -> Option<&'static str> {
         ("ru", '\u{0400}', '\u{04FF}'),
         ("ja", '\u{3040}', '\u{30FF}'),
         ("zh", '\u{4E00}', '\u{9FFF}'),
+        // Latin letters with the tone marks of Vietnamese.
+        ("vi", '\u{1EA0}', '\u{1EF9}'),
     ] {
         if text.chars().filter(|c| (low..=high).contains(c)).count() >= 2 {
             return Some(language);
@@ -93,6 +96,8 @@ mod tests {
             ("Je suis fatigué et mes jambes sont lourdes.", Some("fr")),
             ("Ich habe heute nicht gut geschlafen und bin müde.", Some("de")),
             ("Мне трудно дышать", Some("ru")),
+            ("Tôi hơi mệt, nhưng vẫn thở được.", Some("vi")),
+            ("Mabuti po, pero namamaga ang mga paa ko.", Some("tl")),
             ("yes", None),
             ("182", None),
         ] {
