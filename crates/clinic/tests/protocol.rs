@@ -150,7 +150,7 @@ fn an_emergency_without_its_number_is_refused() {
     let found = faults("call {emergency_number} now, or have", "call for help now, or have");
     let line = line_of("red_flag = \"What you tell me");
     assert_eq!(found, [format!("line {line}: red_flag: has to name {{emergency_number}}")]);
-    let found = faults("llame ahora al {crisis_number}", "pida ayuda");
+    let found = faults("al {crisis_number} ahora", "a alguien ahora");
     assert!(found.len() == 1 && found[0].contains("self_harm: has to name {crisis_number}"), "{found:?}");
 }
 
