@@ -1,6 +1,6 @@
 //! The command line as a whole; each command's own arguments stand in its file.
 
-use crate::commands::{analyze, call, config, demo, keys, patient, serve, simulate};
+use crate::commands::{analyze, call, config, demo, keys, patient, protocol, serve, simulate};
 use crate::failure::BAD_INPUT;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -36,6 +36,9 @@ pub(crate) enum Command {
     /// Lists, shows, replays and exports calls
     #[command(subcommand)]
     Call(call::Command),
+    /// Checks and shows clinical protocols
+    #[command(subcommand)]
+    Protocol(protocol::Command),
     /// Makes keys
     #[command(subcommand)]
     Keys(keys::Command),

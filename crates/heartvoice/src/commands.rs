@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod keys;
 pub(crate) mod patient;
+pub(crate) mod protocol;
 pub(crate) mod serve;
 pub(crate) mod simulate;
 
@@ -38,6 +39,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
             patient::run(&store, command).await
         }
         Command::Call(command) => call::run(&open_store(file, true).await?, command).await,
+        Command::Protocol(command) => protocol::run(&command),
         Command::Keys(command) => keys::run(&command),
         Command::Config(command) => config::run(file, &command),
     }
