@@ -163,7 +163,7 @@ class Installation:
     def add_patient(self, name="Zebulon Quixworthy", phone="+12025550143", external_id="MRN-778899"):
         done = run(
             "patient", "add", "--external-id", external_id, "--name", name, "--phone", phone,
-            "--birth-date", "1947-03-09", directory=self.directory, **self.settings,
+            "--birth-date", "1948-04-01", directory=self.directory, **self.settings,
         )
         if done.returncode != 0:
             raise SystemExit(f"FAIL patient add: {done.stderr}")

@@ -14,7 +14,7 @@ with Installation() as place:
         caller = Process("simulate", "call", "--to", f"{place.base}/twilio/voice", "--from", PHONE, "--scenario", "stable",
                          "--status-callback", f"{place.base}/twilio/status")
         stranger = Process("simulate", "call", "--to", f"{place.base}/twilio/voice", "--from", "+12025550177", "--scenario", "silent")
-        check.want("the call goes well", caller.child.wait(120) == 0, caller.err)
+        check.want("the call goes well", caller.child.wait(180) == 0, caller.err)
         check.want("a stranger gets no media stream", stranger.child.wait(60) == 1, stranger.err)
         calls = wait_until(lambda: [c for c in place.query("call", "list") if c["outcome"] == "completed"], 30, "the call to be stored")
         metrics = urllib.request.urlopen(f"{place.base}/metrics", timeout=5).read().decode()

@@ -6,6 +6,7 @@
 //! vocabularies it speaks: [`twilio::message`] towards the phone and [`agent::elevenlabs`] towards the voice agent.
 
 pub mod agent;
+pub mod encounter;
 pub mod engine;
 mod floor;
 mod json;
@@ -16,6 +17,7 @@ pub mod time;
 pub mod twilio;
 mod uplink;
 
+pub use encounter::{Act, Encounter};
 pub use engine::{Call, CallConfig, Input, Output};
 pub use message_error::MessageError;
 pub use time::Tick;

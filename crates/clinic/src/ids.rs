@@ -75,6 +75,31 @@ id!(
     /// Identifies one phone call within one installation (not Twilio's call SID).
     CallId
 );
+id!(
+    /// Identifies one alert within one installation.
+    AlertId
+);
+id!(
+    /// Identifies one message about an alert to one contact on one channel; the receiver of a webhook gets it as the
+    /// idempotency key.
+    DeliveryId
+);
+id!(
+    /// Identifies a token of the programming interface. It is not the token.
+    TokenId
+);
+id!(
+    /// Identifies a schedule: when a patient is to be telephoned, again and again.
+    ScheduleId
+);
+id!(
+    /// Identifies a planned call: one patient on one day, with all its attempts.
+    PlannedCallId
+);
+id!(
+    /// Identifies one attempt at a planned call.
+    AttemptId
+);
 
 #[cfg(test)]
 mod tests {

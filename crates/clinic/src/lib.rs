@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod alerts;
 pub mod answers;
+pub mod care;
 pub mod facts;
 pub mod identity;
 pub mod ids;
@@ -23,7 +24,7 @@ pub mod trends;
 pub mod visit;
 pub mod words;
 
-pub use ids::{CallId, PatientId};
+pub use ids::{AlertId, AttemptId, CallId, DeliveryId, PatientId, PlannedCallId, ScheduleId, TokenId};
 pub use patient::{NewPatient, Patient, Sex};
 pub use phone::PhoneNumber;
 pub use record::{CallOutcome, CallRecord, Direction, EndCause, Segment, Span, TimelineEvent, TimelineKind};

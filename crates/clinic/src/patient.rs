@@ -1,5 +1,6 @@
 //! Patients: who is telephoned, and what an agent may be told about them.
 
+use crate::protocol::languages::is_agent_language;
 use crate::{PatientId, PhoneNumber};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -89,9 +90,10 @@ impl NewPatient {
             .parse()
             .map_err(|_| InvalidPatient { field: "birth_date", expected: "a date such as 1948-04-01" })?;
         let sex = sex.parse()?;
-        let language = text("language", language, "a language code such as en, es or pt-br", 8)?.to_ascii_lowercase();
-        if !language.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') {
-            return Err(InvalidPatient { field: "language", expected: "a language code such as en, es or pt-br" });
+        let expected = "the code of a language an agent speaks, such as en, es or pt-br";
+        let language = text("language", language, expected, 8)?.to_ascii_lowercase();
+        if !is_agent_language(&language) {
+            return Err(InvalidPatient { field: "language", expected });
         }
         let timezone = text("timezone", timezone, "an IANA time zone such as America/New_York", 64)?;
         if jiff::tz::TimeZone::get(&timezone).is_err() {
@@ -160,6 +162,8 @@ mod tests {
             (3, "01/04/1948", "birth_date"),
             (4, "yes", "sex"),
             (5, "EN_us!", "language"),
+            (5, "tlh", "language"),
+            (5, "en-us", "language"),
             (6, "Mars/Base", "timezone"),
         ];
         for (index, value, field) in cases {

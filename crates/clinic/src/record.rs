@@ -90,6 +90,8 @@ pub enum EndCause {
     AgentFailed,
     /// The caller never reached the media stream.
     NeverConnected,
+    /// Answering-machine detection said that no person is listening.
+    MachineAnswered,
     /// The configured longest duration was reached.
     MaximumDuration,
     /// We ended it: shutdown or an operator.
@@ -240,6 +242,54 @@ pub enum TimelineKind {
         /// `speech`, `counting` or `sustained-vowel`.
         task: String,
     },
+    /// A voice task is asked for again, because the sound could not be used.
+    TaskRetry {
+        /// The protocol's item.
+        item: String,
+        /// Number of the attempt that failed, from 1.
+        attempt: u32,
+        /// Why it could not be used.
+        reasons: Vec<String>,
+    },
+    /// The patient proved who they are.
+    Identified {
+        /// `spoken`, `dtmf` or `agent_tool`.
+        how: String,
+    },
+    /// The patient was asked whether the call may be recorded.
+    Consent {
+        /// The answer.
+        given: bool,
+    },
+    /// A value of an answer became known.
+    AnswerNoted {
+        /// The protocol's item.
+        question: String,
+        /// The value.
+        value: crate::answers::AnswerValue,
+        /// Where it came from.
+        source: crate::answers::Source,
+    },
+    /// Words or an answer that mean an emergency.
+    RedFlag {
+        /// Stable code.
+        code: String,
+        /// The words.
+        evidence: String,
+        /// `transcript`, `agent_tool`, `answer` or `keys`.
+        noticed_by: String,
+    },
+    /// The conversation went on in another language.
+    LanguageChanged {
+        /// Language code.
+        language: String,
+    },
+    /// The patient is to be connected with the nurse.
+    TransferRequested,
+    /// The nurse could not be reached.
+    TransferFailed,
+    /// The patient did not want to be recorded: the recording was erased.
+    RecordingErased,
     /// Audio of the caller that never arrived was replaced by silence.
     GapPadded {
         /// Milliseconds of silence inserted.
@@ -287,6 +337,16 @@ impl TimelineKind {
             Self::Dtmf { .. } => "dtmf",
             Self::TaskStarted { .. } => "task_started",
             Self::TaskEnded { .. } => "task_ended",
+            Self::TaskRetry { .. } => "task_retry",
+            Self::Identified { .. } => "identified",
+            Self::Consent { .. } => "consent",
+            // What it says about the patient is in the sealed part only.
+            Self::AnswerNoted { .. } => "clinical_note",
+            Self::RedFlag { .. } => "clinical_note",
+            Self::LanguageChanged { .. } => "language_changed",
+            Self::TransferRequested => "transfer_requested",
+            Self::TransferFailed => "transfer_failed",
+            Self::RecordingErased => "recording_erased",
             Self::GapPadded { .. } => "gap_padded",
             Self::PeerProblem { .. } => "peer_problem",
             Self::AudioDropped { .. } => "audio_dropped",

@@ -3,7 +3,7 @@
 use crate::Patient;
 
 /// Spoken to a caller whose number belongs to no patient, before hanging up. Says nothing about anybody.
-pub const UNKNOWN_CALLER: &str = "Thank you for calling the heart clinic's automated check-in line. \
+pub const UNKNOWN_CALLER: &str = "Thank you for calling the automated check-in line. \
     We could not match your phone number to a patient. \
     Please call your clinic directly. If this is an emergency, hang up and call your local emergency number. Goodbye.";
 
@@ -15,6 +15,11 @@ pub const TECHNICAL_APOLOGY: &str = "We are sorry, the automated check-in cannot
 /// Spoken when all lines are taken.
 pub const ALL_LINES_BUSY: &str = "We are sorry, all lines of the automated check-in are busy. \
     Please call again in a few minutes. If this is an emergency, hang up and call your local emergency number. Goodbye.";
+
+/// Left on an answering machine, and said to whoever answers a call of ours that cannot be held: anybody may hear it, so
+/// it names neither a patient nor who calls nor why.
+pub const NEUTRAL_MESSAGE: &str = "Hello. This is an automated call. Nobody needs to call back: \
+    we will try again at another time. Goodbye.";
 
 /// The variables an agent needs to speak with this patient: names and values, nothing it does not need.
 #[must_use]

@@ -28,6 +28,17 @@ fn the_seven_prompts_come_in_their_order() {
 }
 
 #[test]
+fn a_patients_language_is_marked_unless_its_texts_are_complete() {
+    let protocol = Protocol::shipped();
+    for code in ["en", "es"] {
+        assert_eq!(protocol.mark(code), None, "{code}");
+    }
+    for code in ["fr", "pt-br", "sw"] {
+        assert_eq!(protocol.mark(code), Some("not clinically reviewed"), "{code}");
+    }
+}
+
+#[test]
 fn every_language_has_every_text_and_drafts_are_marked() {
     let protocol = Protocol::shipped();
     for code in ["en", "es"] {

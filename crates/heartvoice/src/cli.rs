@@ -1,6 +1,8 @@
 //! The command line as a whole; each command's own arguments stand in its file.
 
-use crate::commands::{analyze, call, config, demo, keys, patient, protocol, serve, simulate};
+use crate::commands::{
+    agent, alert, analyze, call, config, demo, doctor, keys, model, patient, protocol, schedule, serve, simulate, token,
+};
 use crate::failure::BAD_INPUT;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -33,12 +35,29 @@ pub(crate) enum Command {
     /// Adds, lists, shows and imports patients
     #[command(subcommand)]
     Patient(patient::Command),
-    /// Lists, shows, replays and exports calls
+    /// Says when patients are telephoned
+    #[command(subcommand)]
+    Schedule(schedule::Command),
+    /// Places, lists, shows, replays and exports calls
     #[command(subcommand)]
     Call(call::Command),
+    /// Keeps the ElevenLabs agent equal to the protocol
+    #[command(subcommand)]
+    Agent(agent::Command),
+    /// Checks settings, database, services and addresses, and says how to mend each
+    Doctor(doctor::Args),
     /// Checks and shows clinical protocols
     #[command(subcommand)]
     Protocol(protocol::Command),
+    /// Shows, evaluates and trains the risk model
+    #[command(subcommand)]
+    Model(model::Command),
+    /// Lists, shows, acknowledges and resolves alerts
+    #[command(subcommand)]
+    Alert(alert::Command),
+    /// Makes, lists and revokes tokens of the programming interface
+    #[command(subcommand)]
+    Token(token::Command),
     /// Makes keys
     #[command(subcommand)]
     Keys(keys::Command),

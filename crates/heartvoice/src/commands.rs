@@ -1,14 +1,20 @@
 //! The commands, one file each.
 
+pub(crate) mod agent;
+pub(crate) mod alert;
 pub(crate) mod analyze;
 pub(crate) mod call;
 pub(crate) mod config;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod keys;
+pub(crate) mod model;
 pub(crate) mod patient;
 pub(crate) mod protocol;
+pub(crate) mod schedule;
 pub(crate) mod serve;
 pub(crate) mod simulate;
+pub(crate) mod token;
 
 use crate::cli::{Cli, Command};
 use crate::config::{Config, Overrides};
@@ -35,12 +41,32 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
             simulate::run(command).await
         }
         Command::Patient(command) => {
+            let config = load_config(file)?;
+            let clinic = patient::Clinic {
+                store: &open_configured(&config, command.only_reads()).await?,
+                protocol: config.protocol(),
+                model: config.model("RISK_MODEL").unwrap_or_default(),
+            };
+            patient::run(&clinic, command).await
+        }
+        Command::Schedule(command) => {
             let store = open_store(file, command.only_reads()).await?;
-            patient::run(&store, command).await
+            schedule::run(&store, command).await
         }
         Command::Call(command) => call::run(&open_store(file, true).await?, command).await,
+        Command::Agent(command) => agent::run(file, command).await,
+        Command::Doctor(args) => doctor::run(file, &args).await,
         Command::Protocol(command) => protocol::run(&command),
+        Command::Alert(command) => {
+            let store = open_store(file, command.only_reads()).await?;
+            alert::run(&store, command).await
+        }
+        Command::Token(command) => {
+            let store = open_store(file, command.only_reads()).await?;
+            token::run(&store, command).await
+        }
         Command::Keys(command) => keys::run(&command),
+        Command::Model(command) => tokio::task::block_in_place(|| model::run(&command)),
         Command::Config(command) => config::run(file, &command),
     }
 }
@@ -55,9 +81,18 @@ fn log_by_environment(default_filter: &str) -> anyhow::Result<()> {
 
 /// Opens the store for administration.
 async fn open_store(file: Option<&Path>, only_reads: bool) -> anyhow::Result<Store> {
+    open_configured(&load_config(file)?, only_reads).await
+}
+
+/// Reads the settings for administration and starts logging by them.
+fn load_config(file: Option<&Path>) -> anyhow::Result<Config> {
     let config = Config::load(file, &Overrides::default());
     config.require_valid()?;
     config.init_logging("warn")?;
+    Ok(config)
+}
+
+async fn open_configured(config: &Config, only_reads: bool) -> anyhow::Result<Store> {
     let key = config.master_key()?;
     if only_reads
         && let Some(path) = database_file(&config.store().database_url)

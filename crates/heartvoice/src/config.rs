@@ -4,6 +4,7 @@
 //! once. Values that are wrong are named with what was expected and where they stand, secrets never with their content.
 
 mod sources;
+mod staff;
 mod variables;
 
 pub(crate) use sources::{Found, Origin};
@@ -11,10 +12,13 @@ pub(crate) use variables::Variable;
 
 use crate::failure::bad_input;
 use crate::logging::{self, LogFormat};
+use clinic::protocol::Protocol;
+use clinic::risk::Model;
 use secrecy::SecretString;
 use sources::Layer;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Flags that stand for settings.
 #[derive(Debug, Clone, Default)]
@@ -92,8 +96,12 @@ impl Config {
         self.found(name).map(|found| found.value.as_str())
     }
 
-    fn secret(&self, name: &str) -> Option<SecretString> {
+    pub(crate) fn secret(&self, name: &str) -> Option<SecretString> {
         self.get(name).map(SecretString::from)
+    }
+
+    fn phone(&self, name: &str) -> Option<clinic::PhoneNumber> {
+        self.get(name).and_then(|number| clinic::PhoneNumber::parse(number).ok())
     }
 
     fn word(&self, name: &str) -> String {
@@ -123,7 +131,20 @@ impl Config {
         if self.get("TWILIO_AUTH_TOKEN").is_none() {
             problems.push(format!("TWILIO_AUTH_TOKEN: expected the token Twilio signs with {because}"));
         }
-        for name in ["ELEVENLABS_BASE_URL", "ELEVENLABS_BACKUP_BASE_URL", "OPENAI_BASE_URL", "TWILIO_BASE_URL"] {
+        if self.get("STAFF_WEBHOOK_URL").is_some() && self.get("STAFF_WEBHOOK_SECRET").is_none() {
+            problems.push(format!("STAFF_WEBHOOK_SECRET: expected the key to sign alerts with {because}"));
+        }
+        let is_sealed = |url: &str| url.starts_with("smtps://") || url.contains("tls=required");
+        if self.get("SMTP_URL").is_some_and(|url| !is_sealed(url) && !is_loopback(url)) {
+            problems.push(format!("SMTP_URL: expected smtps:// or smtp://…?tls=required {because}"));
+        }
+        for name in [
+            "ELEVENLABS_BASE_URL",
+            "ELEVENLABS_BACKUP_BASE_URL",
+            "OPENAI_BASE_URL",
+            "TWILIO_BASE_URL",
+            "STAFF_WEBHOOK_URL",
+        ] {
             if self.get(name).is_some_and(|url| url.starts_with("http://") && !is_loopback(url)) {
                 problems.push(format!("{name}: expected an https:// address {because}"));
             }
@@ -138,6 +159,7 @@ impl Config {
             ("TWILIO_API_KEY_SID", "TWILIO_API_KEY_SECRET", "the API key is not used"),
             ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "Twilio is not configured"),
             ("STAFF_EMAIL", "SMTP_URL", "no mail is sent"),
+            ("STAFF_WEBHOOK_URL", "STAFF_WEBHOOK_SECRET", "alerts told to the webhook are not signed"),
         ];
         for (one, other, effect) in pairs {
             let missing = match (self.get(one).is_some(), self.get(other).is_some()) {
@@ -146,6 +168,12 @@ impl Config {
                 _ => continue,
             };
             self.warnings.push(format!("{missing} is not set: {effect}"));
+        }
+        let texts = ["TWILIO_ACCOUNT_SID", "TWILIO_PHONE_NUMBER"];
+        for name in texts {
+            if self.get("STAFF_PHONE").is_some() && self.get(name).is_none() {
+                self.warnings.push(format!("{name} is not set: no text messages are sent to STAFF_PHONE"));
+            }
         }
     }
 
@@ -170,7 +198,7 @@ impl Config {
     }
 
     /// The address Twilio reaches us at.
-    fn public_base_url(&self) -> String {
+    pub(crate) fn public_base_url(&self) -> String {
         self.word("PUBLIC_BASE_URL").trim_end_matches('/').to_owned()
     }
 
@@ -186,15 +214,57 @@ impl Config {
                 api_key,
                 agent_id: agent_id.to_owned(),
             }),
+            elevenlabs_webhook_secret: self.secret("ELEVENLABS_WEBHOOK_SECRET"),
             twilio: server::TwilioSettings {
                 account_sid: self.get("TWILIO_ACCOUNT_SID").map(str::to_owned),
                 auth_token: self.secret("TWILIO_AUTH_TOKEN"),
                 api_key,
                 base_url: self.word("TWILIO_BASE_URL"),
+                phone_number: self.phone("TWILIO_PHONE_NUMBER"),
             },
+            staff: staff::settings(self),
             call: call::CallConfig::default(),
             max_calls: server::limits::CALLS_MAX,
+            max_outgoing_calls: server::limits::OUTGOING_CALLS,
+            protocol: self.protocol(),
+            model: self.model("RISK_MODEL").unwrap_or_default(),
+            shadow_model: self.model("SHADOW_MODEL"),
         }
+    }
+
+    /// The clinical protocol in force.
+    pub(crate) fn protocol(&self) -> Arc<Protocol> {
+        let own = self.get("PROTOCOL").and_then(|text| Protocol::parse(text).ok());
+        own.map_or_else(Protocol::shipped, Arc::new)
+    }
+
+    /// A risk model, if one is set.
+    pub(crate) fn model(&self, name: &str) -> Option<Arc<Model>> {
+        self.get(name).and_then(|text| Model::from_json(text).ok()).map(Arc::new)
+    }
+
+    /// The account of the agents service.
+    ///
+    /// # Errors
+    /// When its key is not set.
+    pub(crate) fn agents_account(&self) -> anyhow::Result<server::agent_admin::Account> {
+        let missing = "ELEVENLABS_API_KEY: expected a key of the ElevenLabs account, but it is not set";
+        let key = self.secret("ELEVENLABS_API_KEY").ok_or_else(|| bad_input(missing))?;
+        Ok(server::agent_admin::Account::new(&self.word("ELEVENLABS_BASE_URL"), key)?)
+    }
+
+    /// What the agent should be like for `text`.
+    pub(crate) fn wanted_agent(&self, text: clinic::agent::AgentText) -> server::agent_admin::Wanted {
+        let options = clinic::agent::AgentOptions {
+            llm: self.word("ELEVENLABS_LLM"),
+            voice_id: self.get("ELEVENLABS_VOICE_ID").map(str::to_owned),
+            ..clinic::agent::AgentOptions::default()
+        };
+        // The service does not call an address that is only known here, unless it is a simulated one.
+        let base = self.public_base_url();
+        let reachable = base.starts_with("https://") || is_loopback(&self.word("ELEVENLABS_BASE_URL"));
+        let webhook_url = reachable.then(|| format!("{base}{}", server::POST_CALL_PATH));
+        server::agent_admin::Wanted { text, options, webhook_url }
     }
 
     /// Where records and recordings are.
@@ -257,7 +327,7 @@ fn is_obvious(key: &str) -> bool {
     different.len() < 6 || in_order > 40 || bytes_in_order > 20 || key.to_ascii_lowercase().contains("deadbeefdeadbeef")
 }
 
-fn is_loopback(url: &str) -> bool {
+pub(crate) fn is_loopback(url: &str) -> bool {
     let host = url.split_once("://").map_or(url, |(_, rest)| rest);
     let host = host.split('/').next().unwrap_or_default();
     let host = host
@@ -315,6 +385,15 @@ mod tests {
         ]);
         assert!(safe.problems.is_empty(), "{:?}", safe.problems);
         assert_eq!(safe.server().public_base_url, "https://hv.example.org");
+        let open = config(&[
+            ("NODE_ENV", "production"),
+            ("STAFF_WEBHOOK_URL", "http://pager.example.org/x"),
+            ("SMTP_URL", "smtp://mail.example.org"),
+        ]);
+        let line = open.problems.join("; ");
+        for name in ["STAFF_WEBHOOK_URL: expected an https", "STAFF_WEBHOOK_SECRET", "SMTP_URL"] {
+            assert!(line.contains(name), "{line}");
+        }
         // HEARTVOICE_ENV decides when both are set.
         assert!(!config(&[("NODE_ENV", "production"), ("HEARTVOICE_ENV", "development")]).is_production());
     }

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use call::agent::{AgentLeg, Init};
 use call::engine::{AnalysisStep, Capture};
 use call::{Call, CallConfig, Input, Output, Tick};
-use clinic::tools::VoiceTask;
+use clinic::tools::{Effect, ToolOutcome, VoiceTask};
 use clinic::{CallId, CallOutcome, Direction, EndCause, Segment};
 use common::{KEY, audio, fails, json, run, succeeds};
 use serde_json::{Value, json};
@@ -60,7 +60,12 @@ impl Caller {
         self.call.handle(Tick::from_ms(self.now_ms), input);
         self.drain();
         for (id, name, parameters) in std::mem::take(&mut self.live.tools) {
-            let outcome = clinic::tools::run(&name, &parameters);
+            let task = serde_json::from_str::<Value>(&parameters).unwrap();
+            let effect = match name.as_str() {
+                "start_task" => Effect::StartTask(VoiceTask::parse(task["task"].as_str().unwrap()).unwrap()),
+                _ => Effect::EndTask,
+            };
+            let outcome = ToolOutcome { result: "{}".to_owned(), is_error: false, effect: Some(effect) };
             self.input(Input::ToolDone { id: &id, outcome });
         }
     }

@@ -138,12 +138,16 @@ fn every_crate_says_what_it_is() {
 #[test]
 fn commands_of_the_readme_exist() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let is_name = |c: char| c.is_ascii_lowercase() || c == '-';
     let mut checked = 0;
     for line in readme.lines().filter_map(|line| line.trim().strip_prefix("heartvoice ")) {
         let words: Vec<&str> =
-            line.split_whitespace().take_while(|word| word.chars().all(|c| c.is_ascii_lowercase())).collect();
+            line.split_whitespace().take_while(|word| !word.starts_with('-') && word.chars().all(is_name)).collect();
         let path = match words.first() {
-            Some(&("simulate" | "patient" | "call" | "keys" | "config")) => words.get(..2),
+            Some(
+                &("agent" | "alert" | "call" | "config" | "keys" | "model" | "patient" | "protocol" | "schedule"
+                | "simulate" | "token"),
+            ) => words.get(..2),
             _ => words.get(..1),
         };
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_heartvoice"))

@@ -89,14 +89,17 @@ async fn bridge() {
             api_key: SecretString::from("key"),
             agent_id: "agent_1".into(),
         }),
+        elevenlabs_webhook_secret: None,
         twilio: TwilioSettings {
             account_sid: Some(ACCOUNT.into()),
             auth_token: Some(SecretString::from(TOKEN)),
             api_key: None,
             base_url: "http://127.0.0.1:9".into(),
+            phone_number: None,
         },
-        call: call::CallConfig::default(),
         max_calls: calls as usize,
+        max_outgoing_calls: 1,
+        ..Settings::local(listener.local_addr().unwrap())
     };
     let server = Server::start_on(listener, settings, store).unwrap();
     writeln!(child.stdin.take().unwrap(), "{base}").unwrap();

@@ -147,7 +147,7 @@ impl Thread {
 }
 
 /// A segment that is being collected; no analyzer means that it failed.
-type Open = HashMap<(CallId, u32), (VoiceTask, Option<Analyzer>)>;
+pub(crate) type Open = HashMap<(CallId, u32), (VoiceTask, Option<Analyzer>)>;
 
 fn run(mut queue: mpsc::Receiver<Job>, counter: &AtomicU64) {
     let mut open = Open::new();
@@ -170,7 +170,7 @@ fn run(mut queue: mpsc::Receiver<Job>, counter: &AtomicU64) {
     }
 }
 
-fn take_step(open: &mut Open, call: &CallId, step: AnalysisStep) -> Option<Segment> {
+pub(crate) fn take_step(open: &mut Open, call: &CallId, step: AnalysisStep) -> Option<Segment> {
     match step {
         AnalysisStep::Open { segment, task } => {
             open.insert((call.clone(), segment), (task, Some(new_analyzer(task))));

@@ -1,6 +1,7 @@
 //! What all requests and calls of a server share.
 
 use crate::agent_link::AgentDialer;
+use crate::alerts::AlertDesk;
 use crate::analysis::Analysis;
 use crate::health::Health;
 use crate::recorder::Recorder;
@@ -21,6 +22,7 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) dialer: AgentDialer,
     pub(crate) twilio: TwilioRest,
+    pub(crate) alerts: AlertDesk,
     pub(crate) recorder: Recorder,
     pub(crate) analysis: Analysis,
     pub(crate) registry: Registry,
@@ -30,6 +32,10 @@ pub(crate) struct App {
     pub(crate) draining: AtomicBool,
     /// Media sockets that have not shown a ticket yet.
     pub(crate) anonymous_sockets: Arc<Semaphore>,
+    /// Post-call messages being received.
+    pub(crate) post_calls: Arc<Semaphore>,
+    /// Wakes the job that places calls.
+    pub(crate) outgoing: tokio::sync::Notify,
     /// The tasks of live calls.
     pub(crate) calls: TaskTracker,
 }

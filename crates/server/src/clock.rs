@@ -12,3 +12,8 @@ pub(crate) fn unix_us() -> i64 {
 pub(crate) fn unix_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
+
+/// A point in time as the outside world writes it: RFC 3339 in UTC.
+pub(crate) fn rfc3339(unix_us: i64) -> String {
+    jiff::Timestamp::from_microsecond(unix_us).map_or_else(|_| String::new(), |time| format!("{time:.3}"))
+}

@@ -18,6 +18,19 @@ pub(crate) async fn page() -> impl IntoResponse {
     (headers, include_str!("home.html"))
 }
 
+/// `GET /alerts/{id}`: where the links in messages to the staff lead. It shows nothing about the alert, only how to see it
+/// with one's own rights; the identifier is in the address already.
+pub(crate) async fn alert() -> impl IntoResponse {
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (headers, include_str!("alert.html"))
+}
+
 /// `GET /home.js`
 pub(crate) async fn script() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("home.js"))

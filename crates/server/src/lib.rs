@@ -5,8 +5,11 @@
 //! bounds every queue (see [`limits`]), and keeps the audio path free of everything slow. Read [`Server`] first, then
 //! the `session` module.
 
+pub mod agent_admin;
 mod agent_link;
+mod alerts;
 mod analysis;
+mod api;
 mod app;
 mod clock;
 mod closing;
@@ -17,19 +20,30 @@ pub mod limits;
 mod link;
 mod media;
 pub mod metrics;
+mod outgoing;
+mod past;
 mod patience;
+mod post_call;
 mod recorder;
 mod registry;
 mod session;
 mod settings;
 mod tasks;
+mod trends;
 mod twilio_rest;
+mod visits;
 mod webhook;
 
 pub use analysis::segment_report;
-pub use settings::{ElevenLabsSettings, Settings, TwilioSettings};
+pub use api::{alert_json, planned_call_json, schedule_json, visit_json};
+pub use past::{PastCall, VoiceAnalysis};
+pub use settings::{
+    ElevenLabsSettings, Settings, SmtpSettings, StaffContact, StaffSettings, StaffWebhook, TwilioSettings,
+};
+pub use trends::{TrendsError, patient_trends};
 
 use crate::agent_link::AgentDialer;
+use crate::alerts::AlertDesk;
 use crate::analysis::Analysis;
 use crate::app::App;
 use crate::health::Health;
@@ -54,6 +68,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// Where the agents service sends its word after a call.
+pub const POST_CALL_PATH: &str = paths::POST_CALL;
+
 /// Why a server could not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -75,6 +92,9 @@ pub enum StartError {
     /// The metrics could not be installed.
     #[error("cannot set up metrics: {0}")]
     Metrics(String),
+    /// The mail address or the mail server of the settings cannot be used.
+    #[error("cannot set up mail: expected SMTP_URL such as smtps://name:password@mail.example.org and mail addresses")]
+    Mail,
     /// No randomness from the system.
     #[error("the system gives no random numbers")]
     Random,
@@ -88,6 +108,8 @@ pub struct Server {
     stop: CancellationToken,
     http: JoinHandle<std::io::Result<()>>,
     watch: JoinHandle<()>,
+    deliver: JoinHandle<()>,
+    placing: JoinHandle<()>,
 }
 
 impl Server {
@@ -114,16 +136,20 @@ impl Server {
         let rendered = metrics::install().map_err(StartError::Metrics)?;
         let mut ticket_key = [0; 32];
         aws_lc_rs::rand::fill(&mut ticket_key).map_err(|_| StartError::Random)?;
+        let twilio = TwilioRest::new(&settings.twilio).map_err(StartError::Http)?;
         let app = Arc::new(App {
             dialer: AgentDialer::new(settings.elevenlabs.clone()).map_err(StartError::Http)?,
-            twilio: TwilioRest::new(&settings.twilio).map_err(StartError::Http)?,
+            alerts: AlertDesk::new(&settings, &twilio)?,
+            twilio,
             recorder: Recorder::start().map_err(StartError::Thread)?,
             analysis: Analysis::start().map_err(StartError::Thread)?,
             registry: Registry::new(settings.max_calls.min(limits::CALLS_MAX)),
             ticket_key: TicketKey::new(ticket_key),
             health: Health::new(),
             draining: AtomicBool::new(false),
+            outgoing: tokio::sync::Notify::new(),
             anonymous_sockets: Arc::new(Semaphore::new(limits::ANONYMOUS_SOCKETS)),
+            post_calls: Arc::new(Semaphore::new(limits::POST_CALLS)),
             calls: TaskTracker::new(),
             settings,
             store,
@@ -131,14 +157,20 @@ impl Server {
         let router = Router::new()
             .route(paths::VOICE, post(webhook::voice))
             .route(paths::AFTER_STREAM, post(webhook::after_stream))
+            .route(paths::DIAL_RESULT, post(webhook::dial_result))
             .route(paths::CALL_STATUS, post(webhook::call_status))
             .route(paths::STREAM_STATUS, post(webhook::stream_status))
+            .route(paths::SMS_STATUS, post(alerts::sms_status))
+            .route(paths::AMD, post(outgoing::machine_detection))
             .route(paths::MEDIA, get(media::upgrade))
+            .route(paths::POST_CALL, post(post_call::receive))
             .route("/", get(home::page))
+            .route("/alerts/{id}", get(home::alert))
             .route("/home.js", get(home::script))
             .route("/health", get(health::health))
             .route("/ready", get(health::ready))
             .route("/metrics", get(move || async move { rendered.render() }))
+            .nest(api::BASE, api::router(&app))
             .layer(DefaultBodyLimit::max(limits::WEBHOOK_BODY_MAX))
             .layer(tower_http::catch_panic::CatchPanicLayer::new())
             .with_state(app.clone());
@@ -149,10 +181,13 @@ impl Server {
                 axum::serve(Patient(listener), router).with_graceful_shutdown(async move { stop.cancelled().await });
             tasks::spawn(async move { serve.await })
         };
+        app.calls.spawn(post_call::resume(app.clone()));
         let client = reqwest::Client::builder().build().map_err(StartError::Http)?;
         let watch = tasks::spawn(health::watch(app.clone(), client));
+        let deliver = tasks::spawn(alerts::deliver(app.clone(), stop.clone()));
+        let placing = tasks::spawn(outgoing::run(app.clone()));
         tracing::info!(%address, "listening");
-        Ok(Self { address, app, stop, http, watch })
+        Ok(Self { address, app, stop, http, watch, deliver, placing })
     }
 
     /// Where it listens.
@@ -167,6 +202,14 @@ impl Server {
         self.app.registry.live()
     }
 
+    /// Raises an alert: stored, and the people it concerns told without delay.
+    ///
+    /// # Errors
+    /// [`store::StoreError`] when the store does not take it, after some attempts.
+    pub async fn raise(&self, new: &clinic::alerts::NewAlert) -> Result<store::Raised, store::StoreError> {
+        self.app.raise(new).await
+    }
+
     /// Stops: no new calls, live ones may go on for `grace` or until `cut_now`, then they are ended; records are
     /// completed.
     ///
@@ -174,6 +217,7 @@ impl Server {
     pub async fn shutdown(self, grace: Duration, cut_now: impl Future<Output = ()>) -> usize {
         self.app.draining.store(true, Ordering::Relaxed);
         self.app.calls.close();
+        self.app.outgoing.notify_one();
         let had_calls = self.app.registry.live() > 0;
         tokio::select! {
             () = self.app.calls.wait() => {}
@@ -190,9 +234,13 @@ impl Server {
             // Twilio asks what comes next when a stream ended: its callers are to hear us, not an error.
             tokio::time::sleep(limits::CLOSE_WAIT).await;
         }
+        // What Twilio answers to the last request to call somebody has to be noted.
+        let _ = tokio::time::timeout(limits::FINISH_REQUESTS_WAIT, self.placing).await;
         self.watch.abort();
         self.stop.cancel();
         let _ = tokio::time::timeout(limits::CLOSE_WAIT, self.http).await;
+        // A message that is not out by then is found by the next start.
+        let _ = tokio::time::timeout(limits::ALERT_ATTEMPT, self.deliver).await;
         self.app.store.close().await;
         cut
     }

@@ -28,8 +28,8 @@ pub const AGENT_SEND_BUFFER: u32 = 32 * 1024;
 /// Commands from callbacks to a call. Each is a signal that the call ends; one is enough.
 pub const CALL_COMMANDS: usize = 16;
 
-/// Answers of tools on their way back to a call.
-pub const TOOL_ANSWERS: usize = 32;
+/// Results of the analysis and of transfers on their way back to a call.
+pub const CALL_ANSWERS: usize = 32;
 
 /// How often a call hands its audio to the recorder and to the analysis. A killed process loses at most this and the
 /// time of one write.
@@ -54,8 +54,36 @@ pub const JOURNAL_BATCH: usize = 256;
 /// Calls at once. Full: callers hear an apology and are asked to call again.
 pub const CALLS_MAX: usize = 1_000;
 
+/// Calls that we make at once. Twilio gives an account that was not checked a handful, one that was as many as it wants;
+/// patients who call by themselves must find free lines. Full: due calls wait, the oldest first.
+pub const OUTGOING_CALLS: usize = 20;
+
+/// Requests about outgoing calls on their way to Twilio. Full: nothing new is asked until one is answered.
+pub const OUTGOING_REQUESTS: usize = 32;
+
+/// Between two looks for calls that another process (a command) asked for.
+pub const OUTGOING_LOOK: Duration = Duration::from_secs(2);
+
+/// Between two attempts to use a store that does not answer.
+pub const OUTGOING_STORE_WAIT: Duration = Duration::from_secs(5);
+
+/// How long a shutdown waits for requests about outgoing calls: longer than a request may take.
+pub const FINISH_REQUESTS_WAIT: Duration = Duration::from_secs(12);
+
+/// How long Twilio may take to ask what to do with a call whose stream we closed, before we tell it by ourselves.
+pub const NEXT_STEP_WAIT: Duration = Duration::from_secs(2);
+
 /// Body of a webhook; Twilio's forms have about 2 kB.
 pub const WEBHOOK_BODY_MAX: usize = 64 * 1024;
+
+/// Post-call messages being received at once, each of which may hold 2 MB. Full: the service is asked to come again.
+pub const POST_CALLS: usize = 32;
+
+/// How long a post-call message may take to arrive; one with a recording has 25 MB.
+pub const POST_CALL_READ: Duration = Duration::from_secs(45);
+
+/// How long the store may take to keep it before the service is asked to come again.
+pub const POST_CALL_STORE: Duration = Duration::from_secs(5);
 
 /// How long a connection may go without an answer of ours, be it idle or sending a request very slowly. Far longer than
 /// any request takes. Sockets of calls are exempt.
@@ -87,6 +115,8 @@ pub const ANALYSIS_WAIT: Duration = Duration::from_secs(20);
 /// See [`RECORDING_WAIT`].
 pub const JOURNAL_WAIT: Duration = Duration::from_secs(10);
 /// See [`RECORDING_WAIT`].
+pub const ASSESSMENT_WAIT: Duration = Duration::from_secs(10);
+/// See [`RECORDING_WAIT`].
 pub const CLOSE_CALL_WAIT: Duration = Duration::from_secs(25);
 
 /// How long the answer to a call that is not taken waits for the note of it in the store.
@@ -100,7 +130,13 @@ pub const ANALYSIS_PATIENCE: Duration = Duration::from_secs(300);
 pub const ANALYSIS_STUCK: Duration = Duration::from_secs(120);
 
 /// All of that together: how long a shutdown waits for the last calls.
-pub const FINISH_WAIT: Duration = Duration::from_secs(65);
+pub const FINISH_WAIT: Duration = Duration::from_secs(75);
+
+/// How long the verdict of an answering-machine detection waits for the conversation's own.
+pub const SECOND_OPINION_WAIT: Duration = Duration::from_millis(500);
+
+/// How long the nurse line rings, in seconds.
+pub const NURSE_RINGS_S: u32 = 20;
 
 /// Between attempts to write something to the store that did not take it; the last one is repeated.
 pub const STORE_RETRIES: [Duration; 4] =
@@ -123,3 +159,26 @@ pub const HEALTH_WAIT: Duration = Duration::from_secs(4);
 
 /// How long live calls may go on after a request to stop.
 pub const DRAIN_WAIT: Duration = Duration::from_secs(600);
+
+/// Messages to staff being sent at once, per channel. More wait; the most urgent go first.
+pub const ALERT_MESSAGES_AT_ONCE: usize = 8;
+
+/// One attempt to send a message to staff, whatever the channel.
+pub const ALERT_ATTEMPT: Duration = Duration::from_secs(15);
+
+/// How long a message counts as being sent. Longer than any attempt: whoever finds it older knows that its sender died.
+pub const ALERT_LEASE: Duration = Duration::from_secs(60);
+
+/// Attempts to send one message. With waits of 2, 6, 18, 54 and 162 s the last one is after four minutes; the contacts
+/// further up are told meanwhile.
+pub const ALERT_ATTEMPTS: u32 = 6;
+
+/// Between two looks for alerts that are due, at most. A raised alert does not wait for it; an acknowledgement on the
+/// command line is a change of which nobody tells us.
+pub const ALERT_POLL: Duration = Duration::from_secs(5);
+
+/// Alerts looked at in one transaction.
+pub const ALERT_BATCH: u32 = 200;
+
+/// Body of a request to the programming interface; a note on an alert is the longest thing in one.
+pub const API_BODY_MAX: usize = 16 * 1024;

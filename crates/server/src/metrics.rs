@@ -4,7 +4,7 @@
 use call::engine::Measure;
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -17,6 +17,9 @@ const LONG: [f64; 12] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10
 /// # Errors
 /// A text when another recorder is installed already.
 pub fn install() -> Result<&'static PrometheusHandle, String> {
+    // Between the installation of a recorder and our note of it nobody else may try.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(handle) = HANDLE.get() {
         return Ok(handle);
     }
@@ -24,12 +27,8 @@ pub fn install() -> Result<&'static PrometheusHandle, String> {
         .set_buckets(&LONG)
         .and_then(|b| b.set_buckets_for_metric(Matcher::Full("heartvoice_bridge_added_latency_seconds".into()), &SHORT))
         .map_err(|error| error.to_string())?
-        .install_recorder();
-    let handle = match handle {
-        Ok(handle) => handle,
-        // Another thread may have been quicker.
-        Err(error) => return HANDLE.get().ok_or_else(|| error.to_string()),
-    };
+        .install_recorder()
+        .map_err(|error| error.to_string())?;
     describe();
     Ok(HANDLE.get_or_init(|| handle))
 }
@@ -57,6 +56,15 @@ fn describe() {
     describe_counter!("heartvoice_agent_connections_total", "Attempts to reach an agent, by service and result.");
     describe_histogram!("heartvoice_analysis_seconds", "Time to finish the analysis of a segment, by task.");
     describe_counter!("heartvoice_recording_failures_total", "Recordings that could not be written.");
+    describe_counter!("heartvoice_alerts_total", "Alerts raised, repetitions included, by kind and severity.");
+    describe_counter!("heartvoice_alerts_lost_total", "Alerts that could not be stored.");
+    describe_counter!("heartvoice_alerts_unanswered_total", "Alerts nobody took up though everybody was told.");
+    describe_counter!("heartvoice_alert_messages_total", "Attempts to send messages to staff, by channel and result.");
+    describe_histogram!("heartvoice_alert_message_seconds", "From the decision to send a message to its sending.");
+    describe_counter!("heartvoice_api_requests_total", "Requests to the programming interface, by route and status.");
+    describe_counter!("heartvoice_outgoing_attempts_total", "Calls we tried to make, by what became of the attempt.");
+    describe_gauge!("heartvoice_outgoing_in_flight", "Calls we are making: ringing, in progress, or not settled yet.");
+    describe_counter!("heartvoice_missed_calls_total", "Planned calls that reached nobody, by reason.");
     describe_gauge!("heartvoice_build_info", "1, with the version as label.");
     gauge!("heartvoice_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     gauge!("heartvoice_calls_active").set(0.0);
@@ -68,6 +76,18 @@ pub(crate) fn calls_active(count: usize) {
 
 pub(crate) fn call_ended(direction: &'static str, outcome: &'static str) {
     counter!("heartvoice_calls_total", "direction" => direction, "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn outgoing_attempt(result: &'static str) {
+    counter!("heartvoice_outgoing_attempts_total", "result" => result).increment(1);
+}
+
+pub(crate) fn outgoing_in_flight(count: usize) {
+    gauge!("heartvoice_outgoing_in_flight").set(count as f64);
+}
+
+pub(crate) fn missed_call(reason: &'static str) {
+    counter!("heartvoice_missed_calls_total", "reason" => reason).increment(1);
 }
 
 pub(crate) fn webhook(route: &'static str, result: &'static str) {
@@ -100,6 +120,30 @@ pub(crate) fn recording_failed() {
 
 pub(crate) fn setup(phase: &'static str, after: Duration) {
     histogram!("heartvoice_call_setup_seconds", "phase" => phase).record(after.as_secs_f64());
+}
+
+pub(crate) fn alert_raised(kind: &'static str, severity: &'static str) {
+    counter!("heartvoice_alerts_total", "kind" => kind, "severity" => severity).increment(1);
+}
+
+pub(crate) fn alert_lost() {
+    counter!("heartvoice_alerts_lost_total").increment(1);
+}
+
+pub(crate) fn alert_unanswered(severity: &'static str) {
+    counter!("heartvoice_alerts_unanswered_total", "severity" => severity).increment(1);
+}
+
+pub(crate) fn alert_message(channel: &'static str, result: &'static str) {
+    counter!("heartvoice_alert_messages_total", "channel" => channel, "result" => result).increment(1);
+}
+
+pub(crate) fn alert_message_out(channel: &'static str, after: Duration) {
+    histogram!("heartvoice_alert_message_seconds", "channel" => channel).record(after.as_secs_f64());
+}
+
+pub(crate) fn api_request(route: &str, status: u16) {
+    counter!("heartvoice_api_requests_total", "route" => route.to_owned(), "status" => status.to_string()).increment(1);
 }
 
 /// Counts what the engine reports.

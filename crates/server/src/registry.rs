@@ -21,6 +21,8 @@ pub(crate) enum Command {
     CallEnded,
     /// We want it to end.
     HangUp,
+    /// A machine answered: what the agent has to say is not for it.
+    Voicemail,
 }
 
 #[derive(Debug)]
@@ -29,6 +31,8 @@ struct LiveCall {
     commands: mpsc::Sender<Command>,
     /// Present until the media stream came.
     attach: Option<oneshot::Sender<PhoneSocket>>,
+    /// A person is on the line, whatever answering-machine detection says.
+    person: bool,
 }
 
 #[derive(Debug)]
@@ -36,6 +40,8 @@ struct State {
     live: HashMap<CallSid, LiveCall>,
     /// Calls that ended, and whether the agent had said goodbye.
     recent: VecDeque<(CallSid, bool)>,
+    /// Calls that a machine answered and that were not told what to leave on it yet.
+    machines: VecDeque<CallSid>,
     tickets: TicketBook,
 }
 
@@ -67,6 +73,7 @@ impl Registry {
         let state = State {
             live: HashMap::new(),
             recent: VecDeque::new(),
+            machines: VecDeque::new(),
             tickets: TicketBook::with_capacity(limits::TICKETS),
         };
         Self { state: Mutex::new(state), max_calls }
@@ -94,7 +101,7 @@ impl Registry {
         }
         let (commands, command_inbox) = mpsc::channel(limits::CALL_COMMANDS);
         let (attach, attached) = oneshot::channel();
-        state.live.insert(sid.clone(), LiveCall { id, commands, attach: Some(attach) });
+        state.live.insert(sid.clone(), LiveCall { id, commands, attach: Some(attach), person: false });
         metrics::calls_active(state.live.len());
         Ok(Inbox { commands: command_inbox, attached })
     }
@@ -157,6 +164,37 @@ impl Registry {
         if state.recent.len() > limits::RECENT_CALLS {
             state.recent.pop_front();
         }
+    }
+
+    /// Notes that a machine answered a call, which has to be told what to leave on it.
+    pub(crate) fn machine_answered(&self, sid: &CallSid) {
+        let mut state = self.state();
+        state.machines.push_back(sid.clone());
+        if state.machines.len() > limits::RECENT_CALLS {
+            state.machines.pop_front();
+        }
+    }
+
+    /// Notes that a person is on the line after all: nobody tells them what a machine is told.
+    pub(crate) fn person_answered(&self, sid: &CallSid) {
+        let mut state = self.state();
+        state.machines.retain(|known| known != sid);
+        if let Some(call) = state.live.get_mut(sid) {
+            call.person = true;
+        }
+    }
+
+    /// Whether the conversation says that a person is on the line.
+    pub(crate) fn knows_person(&self, sid: &CallSid) -> bool {
+        self.state().live.get(sid).is_some_and(|call| call.person)
+    }
+
+    /// True, once, for a call that a machine answered: whoever asks is the one who tells it.
+    pub(crate) fn take_machine(&self, sid: &CallSid) -> bool {
+        let mut state = self.state();
+        let before = state.machines.len();
+        state.machines.retain(|known| known != sid);
+        state.machines.len() < before
     }
 
     /// Forgets a call whose records are complete.

@@ -13,15 +13,17 @@ use crate::limits;
 use crate::link::{Link, Received, Wire};
 use crate::media::PhoneSocket;
 use crate::metrics;
+use crate::outgoing;
 use crate::recorder::Recorder;
 use crate::registry::{Command, Inbox};
+use crate::visits;
 use axum::extract::ws;
 use call::agent::{AgentClose, AgentLeg, ConnectFailure};
 use call::engine::{Alert, AnalysisStep, Capture, Summary};
 use call::twilio::CallSid;
-use call::{Call, Input, Output, Tick};
-use clinic::tools::ToolOutcome;
-use clinic::{CallOutcome, Direction, EndCause, Segment};
+use call::{Act, Encounter, Input, Output, Tick};
+use clinic::visit::Setup;
+use clinic::{CallOutcome, Direction, EndCause, PatientId, Segment};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -41,6 +43,8 @@ pub(crate) struct NewSession {
     pub(crate) handle: CallHandle,
     pub(crate) direction: Direction,
     pub(crate) leg: AgentLeg,
+    pub(crate) patient: PatientId,
+    pub(crate) setup: Setup,
     pub(crate) inbox: Inbox,
     pub(crate) announced: Instant,
 }
@@ -61,6 +65,9 @@ pub(crate) async fn run(app: Arc<App>, new: NewSession) {
             CallOutcome::Failed
         }
     };
+    if direction == Direction::Outbound {
+        outgoing::conversation_ended(&app, &sid, outcome).await;
+    }
     app.registry.remove(&sid);
     let direction = match direction {
         Direction::Inbound => "inbound",
@@ -75,7 +82,7 @@ enum Wake {
     Attached(Option<Box<PhoneSocket>>),
     Dialed(Result<Box<AgentSocket>, ConnectFailure>),
     Command(Command),
-    Tool(String, ToolOutcome),
+    TransferFailed,
     Segment(Segment),
     Due,
 }
@@ -84,15 +91,18 @@ struct Session {
     app: Arc<App>,
     sid: CallSid,
     handle: CallHandle,
-    engine: Call,
+    encounter: Encounter,
+    patient: PatientId,
     began: Instant,
     phone: Option<PhoneLink>,
     agent: Option<AgentLink>,
     dial: Option<Dial>,
     commands: mpsc::Receiver<Command>,
     attached: Option<oneshot::Receiver<PhoneSocket>>,
-    tool_sender: mpsc::Sender<(String, ToolOutcome)>,
-    tools: mpsc::Receiver<(String, ToolOutcome)>,
+    /// Tells that the nurse could not be reached.
+    transfer: mpsc::Sender<()>,
+    transfer_failures: mpsc::Receiver<()>,
+    recording_erased: bool,
     segment_sender: mpsc::Sender<Segment>,
     segments: mpsc::Receiver<Segment>,
     segments_due: usize,
@@ -114,10 +124,11 @@ struct Batch {
 
 impl Session {
     async fn run(app: Arc<App>, new: NewSession) -> CallOutcome {
-        let (tool_sender, tools) = mpsc::channel(limits::TOOL_ANSWERS);
-        let (segment_sender, segments) = mpsc::channel(limits::TOOL_ANSWERS);
+        let (transfer, transfer_failures) = mpsc::channel(limits::CALL_ANSWERS);
+        let (segment_sender, segments) = mpsc::channel(limits::CALL_ANSWERS);
         let mut session = Self {
-            engine: Call::new(app.settings.call.clone(), new.leg),
+            encounter: Encounter::new(app.settings.call.clone(), new.leg, new.setup),
+            patient: new.patient,
             journal: Journal::start(app.store.clone(), new.handle.clone()),
             app,
             sid: new.sid,
@@ -128,8 +139,9 @@ impl Session {
             dial: None,
             commands: new.inbox.commands,
             attached: Some(new.inbox.attached),
-            tool_sender,
-            tools,
+            transfer,
+            transfer_failures,
+            recording_erased: false,
             segment_sender,
             segments,
             segments_due: 0,
@@ -144,7 +156,7 @@ impl Session {
             let wake = session.wait().await;
             session.take(wake);
         }
-        session.finish().await
+        Box::pin(session.finish()).await
     }
 
     /// Waits for the next thing to happen.
@@ -162,7 +174,7 @@ impl Session {
                 Wake::Attached(socket.ok().map(Box::new))
             }
             Some(command) = self.commands.recv() => Wake::Command(command),
-            Some((id, outcome)) = self.tools.recv() => Wake::Tool(id, outcome),
+            Some(()) = self.transfer_failures.recv() => Wake::TransferFailed,
             Some(segment) = self.segments.recv() => Wake::Segment(segment),
             () = tokio::time::sleep_until(due) => Wake::Due,
         }
@@ -177,53 +189,63 @@ impl Session {
         let now = self.tick();
         match wake {
             Wake::Phone(Received::Text(message)) => {
-                self.engine.handle(now, Input::PhoneText(message.text()));
+                self.encounter.handle(now, Input::PhoneText(message.text()));
                 self.serve();
                 metrics::added_latency("to_agent", read_at.elapsed());
                 return;
             }
             Wake::Agent(Received::Text(message)) => {
-                self.engine.handle(now, Input::AgentText(message.text()));
+                self.encounter.handle(now, Input::AgentText(message.text()));
                 self.serve();
                 metrics::added_latency("to_caller", read_at.elapsed());
                 return;
             }
-            Wake::Phone(Received::Binary) => self.engine.handle(now, Input::PhoneBinary),
-            Wake::Phone(Received::Closed(_)) => self.engine.handle(now, Input::PhoneClosed),
-            Wake::Agent(Received::Binary) => self.engine.handle(now, Input::AgentBinary),
+            Wake::Phone(Received::Binary) => self.encounter.handle(now, Input::PhoneBinary),
+            Wake::Phone(Received::Closed(_)) => self.encounter.handle(now, Input::PhoneClosed),
+            Wake::Agent(Received::Binary) => self.encounter.handle(now, Input::AgentBinary),
             Wake::Agent(Received::Closed(frame)) => {
                 let close = frame.map_or(AgentClose::NoFrame, |(code, reason)| AgentClose::Frame { code, reason });
                 if let Some(link) = self.agent.take() {
                     crate::tasks::spawn(link.close(1000, ""));
                 }
-                self.engine.handle(now, Input::AgentClosed(close));
+                self.encounter.handle(now, Input::AgentClosed(close));
             }
             Wake::Dialed(Ok(socket)) => {
                 metrics::agent_connection("elevenlabs", "connected");
                 self.agent = Some(Link::new(*socket, limits::AGENT_OUTBOX));
-                self.engine.handle(now, Input::AgentOpen);
+                self.encounter.handle(now, Input::AgentOpen);
             }
             Wake::Dialed(Err(failure)) => {
                 metrics::agent_connection("elevenlabs", "failed");
-                self.engine.handle(now, Input::AgentConnectFailed(failure));
+                self.encounter.handle(now, Input::AgentConnectFailed(failure));
             }
             Wake::Attached(Some(socket)) => {
                 metrics::setup("stream", self.began.elapsed());
                 let PhoneSocket { socket, start } = *socket;
                 self.phone = Some(Link::new(*socket, limits::PHONE_OUTBOX));
-                self.engine.handle(now, Input::PhoneText(&start));
+                self.encounter.handle(now, Input::PhoneText(&start));
             }
             Wake::Attached(None) => {}
-            Wake::Command(Command::StreamStopped) => self.engine.handle(now, Input::StreamStopped),
-            Wake::Command(Command::StreamFailed) => self.engine.handle(now, Input::StreamFailed),
-            Wake::Command(Command::CallEnded) => self.engine.handle(now, Input::CallEnded),
-            Wake::Command(Command::HangUp) => self.engine.handle(now, Input::HangUp),
-            Wake::Tool(id, outcome) => self.engine.handle(now, Input::ToolDone { id: &id, outcome }),
+            Wake::Command(Command::StreamStopped) => self.encounter.handle(now, Input::StreamStopped),
+            Wake::Command(Command::StreamFailed) => self.encounter.handle(now, Input::StreamFailed),
+            Wake::Command(Command::CallEnded) => self.encounter.handle(now, Input::CallEnded),
+            Wake::Command(Command::HangUp) => self.encounter.handle(now, Input::HangUp),
+            Wake::Command(Command::Voicemail) => {
+                self.encounter.answering_machine(now);
+                if !self.encounter.is_over() {
+                    self.app.registry.person_answered(&self.sid);
+                }
+            }
+            Wake::TransferFailed => {
+                self.encounter.handle(now, Input::HandedOver(false));
+                self.encounter.transfer_failed(now);
+            }
             Wake::Segment(segment) => {
                 self.segments_due = self.segments_due.saturating_sub(1);
+                self.encounter.segment(now, &segment);
                 self.journal.segment(segment);
             }
-            Wake::Due => self.engine.handle(now, Input::Timeout),
+            Wake::Due => self.encounter.handle(now, Input::Timeout),
         }
         self.serve();
     }
@@ -231,19 +253,23 @@ impl Session {
     /// Does everything the engine wants done, then writes to both sockets what they take.
     fn serve(&mut self) {
         loop {
-            match self.engine.poll_output() {
-                Output::Timeout(tick) => {
+            match self.encounter.poll_output() {
+                Act::Call(Output::Timeout(tick)) => {
                     self.deadline = self.began + std::time::Duration::from_micros(tick.as_us().min(1 << 45));
                     break;
                 }
-                output => self.obey(output),
+                Act::Call(output) => self.obey(output),
+                Act::RedFlag(flag) => visits::red_flag(&self.app, &self.handle.id, &self.patient, &flag),
+                Act::Transfer { .. } => self.transfer(),
+                Act::ConsentGiven => visits::consent_given(&self.app, &self.patient),
+                Act::EraseRecording => self.erase_recording(),
             }
         }
         flush(&mut self.phone);
         flush(&mut self.agent);
         if std::mem::take(&mut self.agent_stalled) {
             let now = self.tick();
-            self.engine.handle(now, Input::AgentClosed(AgentClose::NoFrame));
+            self.encounter.handle(now, Input::AgentClosed(AgentClose::NoFrame));
             self.serve();
         }
         self.hand_over();
@@ -259,7 +285,7 @@ impl Session {
                     metrics::dropped("phone_stalled", 1);
                     self.phone = None;
                     let now = self.tick();
-                    self.engine.handle(now, Input::PhoneClosed);
+                    self.encounter.handle(now, Input::PhoneClosed);
                 }
             }
             Output::ToAgent(text) => {
@@ -279,13 +305,6 @@ impl Session {
             }
             Output::Record(event) => self.journal.event(event),
             Output::Measure(measure) => metrics::measure(measure),
-            Output::RunTool { id, name, parameters } => {
-                let answers = self.tool_sender.clone();
-                crate::tasks::spawn(async move {
-                    let outcome = clinic::tools::run(&name, &parameters);
-                    let _ = answers.send((id, outcome)).await;
-                });
-            }
             Output::ConnectAgent { attempt, not_before } => {
                 let (dialer, began) = (self.app.dialer.clone(), self.began);
                 tracing::debug!(call_id = %self.handle.id, attempt, "reaching the agent");
@@ -301,10 +320,37 @@ impl Session {
             Output::Alert(Alert::AgentConfiguration { service, reason }) => {
                 tracing::error!(call_id = %self.handle.id, service, reason,
                     "no call can use the agent until this is mended: check its identifier, key, audio formats, overrides and variables");
+                visits::agent_configuration(&self.app, &self.handle.id);
             }
             Output::Done(summary) => self.summary = Some(summary),
-            Output::Timeout(_) => {}
+            // The encounter answers these itself.
+            Output::RunTool { .. } | Output::Keys(_) | Output::SystemTool(_) | Output::Timeout(_) => {}
         }
+    }
+
+    /// Has the phone company connect the caller with the nurse; the media stream then ends by itself.
+    fn transfer(&mut self) {
+        let now = self.tick();
+        self.encounter.handle(now, Input::HandedOver(true));
+        let (app, sid, failed) = (self.app.clone(), self.sid.clone(), self.transfer.clone());
+        let language = self.encounter.language().to_owned();
+        crate::tasks::spawn(async move {
+            if !visits::connect_nurse(&app, &sid, &language).await {
+                let _ = failed.send(()).await;
+            }
+        });
+    }
+
+    /// The patient does not want to be recorded: what there is goes, and nothing more comes.
+    fn erase_recording(&mut self) {
+        self.recording_erased = true;
+        self.batch.captures.clear();
+        // The voice was not to be measured either.
+        self.batch.steps.clear();
+        self.app.analysis.forget(&self.handle.id);
+        self.segments_due = 0;
+        let (app, id) = (self.app.clone(), self.handle.id.clone());
+        self.app.calls.spawn(async move { visits::erase_recording(&app, &id).await });
     }
 
     /// Hands audio over when it is time to, or when there is much of it.
@@ -385,6 +431,14 @@ impl Session {
         let journal = crate::tasks::spawn(self.journal.finish());
         let journalled = tokio::time::timeout(limits::JOURNAL_WAIT, journal).await;
         let recorded = tokio::time::timeout(limits::RECORDING_WAIT, recording).await;
+        // Before the call is closed: whoever sees it closed finds its assessment.
+        let record = self.encounter.record();
+        let concluding = {
+            let (app, call, patient) = (self.app.clone(), self.handle.clone(), self.patient.clone());
+            let (record, outcome) = (record.clone(), summary.outcome);
+            crate::tasks::spawn(async move { visits::conclude(&app, &call, &patient, &record, outcome).await })
+        };
+        let assessed = tokio::time::timeout(limits::ASSESSMENT_WAIT, concluding).await;
         let end = FinishCall {
             outcome: summary.outcome,
             end_cause: Some(summary.cause),
@@ -398,10 +452,16 @@ impl Session {
         if analysed {
             self.app.analysis.forget(&self.handle.id);
         } else {
-            let app = self.app.clone();
-            self.app.calls.spawn(async move { results.collect_late(&app, self.handle).await });
+            let (app, outcome) = (self.app.clone(), summary.outcome);
+            self.app.calls.spawn(async move {
+                results.collect_late(&app, self.handle.clone()).await;
+                // What came late changes what is known.
+                visits::conclude(&app, &self.handle, &self.patient, &record, outcome).await;
+            });
         }
-        closed && analysed && matches!((journalled, recorded), (Ok(Ok(true)), Ok(Ok(true))))
+        let recorded = if self.recording_erased { Ok(Ok(true)) } else { recorded };
+        let all_well = matches!((journalled, recorded, assessed), (Ok(Ok(true)), Ok(Ok(true)), Ok(Ok(true))));
+        closed && analysed && all_well
     }
 }
 

@@ -1,8 +1,14 @@
 //! What an operator can set. The binary reads these from the environment, a `.env` file or TOML; the server only uses
 //! them.
 
+use clinic::PhoneNumber;
+use clinic::alerts::Policy;
+use clinic::protocol::Protocol;
+use clinic::risk::Model;
 use secrecy::SecretString;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Effective settings of a server.
 #[derive(Debug, Clone)]
@@ -13,12 +19,24 @@ pub struct Settings {
     pub public_base_url: String,
     /// The ElevenLabs agent; `None` when not configured.
     pub elevenlabs: Option<ElevenLabsSettings>,
+    /// The secret ElevenLabs signs its post-call messages with. Without it none is accepted.
+    pub elevenlabs_webhook_secret: Option<SecretString>,
     /// The Twilio account.
     pub twilio: TwilioSettings,
+    /// Where alerts go.
+    pub staff: StaffSettings,
     /// Limits of a single call.
     pub call: call::CallConfig,
     /// Calls at once.
     pub max_calls: usize,
+    /// What is asked.
+    pub protocol: Arc<Protocol>,
+    /// How what was learned is judged.
+    pub model: Arc<Model>,
+    /// A candidate that judges in the background; nobody is alerted by it.
+    pub shadow_model: Option<Arc<Model>>,
+    /// Calls that we make at once; see [`crate::limits::OUTGOING_CALLS`].
+    pub max_outgoing_calls: usize,
 }
 
 /// Access to an ElevenLabs agent.
@@ -43,9 +61,95 @@ pub struct TwilioSettings {
     pub api_key: Option<(String, SecretString)>,
     /// REST base, such as `https://api.twilio.com`.
     pub base_url: String,
+    /// Our number: what calls and text messages come from. Without it neither is made.
+    pub phone_number: Option<PhoneNumber>,
+}
+
+/// Whom to tell of alerts, how, and how patiently.
+#[derive(Debug, Clone)]
+pub struct StaffSettings {
+    /// In the order in which they are told.
+    pub contacts: Vec<StaffContact>,
+    /// A program of the clinic that is told.
+    pub webhook: Option<StaffWebhook>,
+    /// The way out for mail.
+    pub smtp: Option<SmtpSettings>,
+    /// How long to wait for an acknowledgement, and when to be quiet.
+    pub policy: Policy,
+    /// Before a message that did not get out is tried for the second time; each further wait is three times as long.
+    pub first_retry: Duration,
+    /// Number for a warm transfer of a call to a person.
+    pub nurse_line: Option<PhoneNumber>,
+}
+
+impl Default for StaffSettings {
+    fn default() -> Self {
+        Self {
+            contacts: Vec::new(),
+            webhook: None,
+            smtp: None,
+            policy: Policy::default(),
+            first_retry: Duration::from_secs(2),
+            nurse_line: None,
+        }
+    }
+}
+
+/// Somebody to be told, on every way that is set.
+#[derive(Clone, Default)]
+pub struct StaffContact {
+    /// By text message.
+    pub phone: Option<PhoneNumber>,
+    /// By mail.
+    pub email: Option<String>,
+    /// By the webhook.
+    pub webhook: bool,
+}
+
+impl std::fmt::Debug for StaffContact {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StaffContact(redacted)")
+    }
+}
+
+/// A program of the clinic that is told of alerts.
+#[derive(Debug, Clone)]
+pub struct StaffWebhook {
+    /// Its address, which may hold a token.
+    pub url: SecretString,
+    /// The key of the signatures. Without it requests are not signed.
+    pub secret: Option<SecretString>,
+}
+
+/// The way out for mail.
+#[derive(Debug, Clone)]
+pub struct SmtpSettings {
+    /// `smtp://…` or `smtps://…`, with name and password.
+    pub url: SecretString,
+    /// The sender's address.
+    pub from: String,
 }
 
 impl Settings {
+    /// A server on this address with nothing configured: the shipped protocol and model, no agent, no Twilio, no staff.
+    #[must_use]
+    pub fn local(bind: SocketAddr) -> Self {
+        Self {
+            bind,
+            public_base_url: format!("http://{bind}"),
+            elevenlabs: None,
+            elevenlabs_webhook_secret: None,
+            twilio: TwilioSettings::default(),
+            staff: StaffSettings::default(),
+            call: call::CallConfig::default(),
+            max_calls: crate::limits::CALLS_MAX,
+            max_outgoing_calls: crate::limits::OUTGOING_CALLS,
+            protocol: Protocol::shipped(),
+            model: Arc::default(),
+            shadow_model: None,
+        }
+    }
+
     /// The public address of `path`.
     #[must_use]
     pub fn public_url(&self, path: &str) -> String {
@@ -69,14 +173,8 @@ mod tests {
 
     #[test]
     fn websocket_addresses_follow_the_public_base() {
-        let settings = |base: &str| Settings {
-            bind: ([127, 0, 0, 1], 0).into(),
-            public_base_url: base.into(),
-            elevenlabs: None,
-            twilio: TwilioSettings::default(),
-            call: call::CallConfig::default(),
-            max_calls: 1,
-        };
+        let settings =
+            |base: &str| Settings { public_base_url: base.into(), ..Settings::local(([127, 0, 0, 1], 0).into()) };
         assert_eq!(settings("https://hv.example.org/").public_ws_url("/x"), "wss://hv.example.org/x");
         assert_eq!(settings("http://127.0.0.1:3000").public_ws_url("/x"), "ws://127.0.0.1:3000/x");
     }

@@ -8,8 +8,10 @@ use crate::clock;
 use crate::closing;
 use crate::limits;
 use crate::metrics;
+use crate::outgoing;
 use crate::registry::{Command, NotAdmitted};
 use crate::session::{self, NewSession};
+use crate::visits;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
@@ -18,9 +20,12 @@ use call::agent::{AgentLeg, Init};
 use call::ticket::{self, TicketClaims};
 use call::twilio::signature;
 use call::twilio::twiml::{Response as Twiml, Say, Stream};
-use call::twilio::webhook::{Direction as TwilioDirection, StatusCallback, StreamEvent, StreamStatus, VoiceRequest};
+use call::twilio::webhook::{
+    CallStatus, Direction as TwilioDirection, StatusCallback, StreamEvent, StreamStatus, VoiceRequest,
+};
 use call::twilio::{AccountSid, CallSid};
-use clinic::{CallOutcome, Direction, Patient, PhoneNumber, words};
+use clinic::protocol::FALLBACK_LANGUAGE;
+use clinic::{AttemptId, CallOutcome, Direction, Patient, PhoneNumber, words};
 use secrecy::ExposeSecret;
 use std::sync::Arc;
 use store::{CallHandle, NewCall, StoreError};
@@ -30,16 +35,21 @@ use tokio::time::Instant;
 pub(crate) mod paths {
     pub(crate) const VOICE: &str = "/twilio/voice";
     pub(crate) const AFTER_STREAM: &str = "/twilio/voice/after-agent";
+    pub(crate) const DIAL_RESULT: &str = "/twilio/dial-result";
     pub(crate) const CALL_STATUS: &str = "/twilio/status";
     pub(crate) const STREAM_STATUS: &str = "/twilio/stream/status";
+    pub(crate) const SMS_STATUS: &str = "/twilio/sms-status";
+    pub(crate) const AMD: &str = "/twilio/amd";
     pub(crate) const MEDIA: &str = "/twilio/media-stream";
+    /// This one is called by ElevenLabs.
+    pub(crate) const POST_CALL: &str = "/elevenlabs/post-call";
 }
 
 /// Name of the stream parameter that carries the call's ticket.
 pub(crate) const TICKET_PARAMETER: &str = "ticket";
 
 /// Why a webhook is refused.
-enum Refusal {
+pub(crate) enum Refusal {
     /// Not from Twilio, not for us, or seen before.
     Forbidden(&'static str),
     /// From Twilio, but not a request we can read.
@@ -49,7 +59,7 @@ enum Refusal {
 }
 
 impl Refusal {
-    fn respond(self, route: &'static str) -> Response {
+    pub(crate) fn respond(self, route: &'static str) -> Response {
         let (status, result) = match self {
             Self::Forbidden(why) => (StatusCode::FORBIDDEN, why),
             Self::Malformed => (StatusCode::BAD_REQUEST, "malformed"),
@@ -67,7 +77,7 @@ pub(crate) async fn voice(State(app): State<Arc<App>>, uri: Uri, headers: Header
     let answer = match signed_form(&app, &uri, &headers, &body) {
         Ok(form) => match VoiceRequest::from_form(&form) {
             // A task of its own: the request may be given up at any moment, but a call must not be left half begun.
-            Ok(request) => crate::tasks::spawn(announce(app.clone(), request, announced))
+            Ok(request) => crate::tasks::spawn(announce(app.clone(), request, outgoing::attempt_in(&uri), announced))
                 .await
                 .unwrap_or(Err(Refusal::Unavailable("panic"))),
             Err(_) => Err(Refusal::Malformed),
@@ -84,24 +94,43 @@ pub(crate) async fn voice(State(app): State<Arc<App>>, uri: Uri, headers: Header
     }
 }
 
-async fn announce(app: Arc<App>, request: VoiceRequest, announced: Instant) -> Result<(Twiml, &'static str), Refusal> {
+async fn announce(
+    app: Arc<App>,
+    request: VoiceRequest,
+    attempt: Option<AttemptId>,
+    announced: Instant,
+) -> Result<(Twiml, &'static str), Refusal> {
     let app = &app;
     check_account(app, &request.account_sid)?;
     if app.registry.knows(&request.call_sid) {
         return Err(Refusal::Forbidden("replayed"));
     }
-    if app.is_draining() || app.registry.is_full() {
-        return Ok((Twiml::new().say(Say::new(words::ALL_LINES_BUSY)).hangup(), "busy"));
-    }
     let direction = match request.direction {
         Some(TwilioDirection::OutboundApi | TwilioDirection::OutboundDial) => Direction::Outbound,
         _ => Direction::Inbound,
     };
-    let patient = patient_of(app, &request, direction).await?;
+    if app.registry.take_machine(&request.call_sid) {
+        return Ok((Twiml::new().say(Say::new(words::NEUTRAL_MESSAGE)).hangup(), "machine"));
+    }
+    if app.is_draining() || app.registry.is_full() {
+        return Ok((apology(direction, words::ALL_LINES_BUSY), "busy"));
+    }
+    let called = outgoing::called_patient(app, attempt.as_ref(), &request).await?;
+    let patient = match called {
+        Some(patient) => Some(patient),
+        None => patient_of(app, &request, direction).await?,
+    };
     let Some(patient) = patient else {
         let handle = begin(app, &request, None, direction).await?;
         refuse_stranger(app, &handle, direction).await;
-        return Ok((Twiml::new().say(Say::new(words::UNKNOWN_CALLER)).hangup(), "unknown_caller"));
+        return Ok((apology(direction, words::UNKNOWN_CALLER), "unknown_caller"));
+    };
+    let setup = match visits::setup(app, &patient).await {
+        Ok(setup) => setup,
+        Err(error) => {
+            tracing::error!(code = error.code(), "the patient's profile could not be read");
+            return Err(Refusal::Unavailable("store"));
+        }
     };
     let handle = begin(app, &request, Some(&patient), direction).await?;
     // A slow disk must not stop a thread that carries the audio of other calls.
@@ -125,15 +154,29 @@ async fn announce(app: Arc<App>, request: VoiceRequest, announced: Instant) -> R
             if refused == NotAdmitted::Known {
                 return Err(Refusal::Forbidden("replayed"));
             }
-            return Ok((Twiml::new().say(Say::new(words::ALL_LINES_BUSY)).hangup(), "busy"));
+            return Ok((apology(direction, words::ALL_LINES_BUSY), "busy"));
         }
     };
     tracing::info!(call_id = %handle.id, patient_id = %patient.id, "call announced");
     let twiml = stream_twiml(app, &request.call_sid, &request.account_sid);
-    let new =
-        NewSession { sid: request.call_sid, leg: leg_for(&patient, &handle), handle, direction, inbox, announced };
+    let new = NewSession {
+        sid: request.call_sid,
+        leg: leg_for(&patient, &handle),
+        patient: patient.id.clone(),
+        setup,
+        handle,
+        direction,
+        inbox,
+        announced,
+    };
     app.calls.spawn(session::run(app.clone(), new));
     Ok((twiml, "accepted"))
+}
+
+/// Why a call cannot be held, to somebody who called us. Somebody we called hears nothing of the kind: it may be anybody.
+fn apology(direction: Direction, to_callers: &'static str) -> Twiml {
+    let text = if direction == Direction::Inbound { to_callers } else { words::NEUTRAL_MESSAGE };
+    Twiml::new().say(Say::new(text)).hangup()
 }
 
 /// The one patient with the caller's number; none when nobody or more than one has it, because a name must not be
@@ -203,11 +246,14 @@ async fn finish_unstarted(app: &Arc<App>, handle: &CallHandle, outcome: CallOutc
 
 fn leg_for(patient: &Patient, handle: &CallHandle) -> AgentLeg {
     let variables = words::dynamic_variables(patient, &handle.id);
+    let language = patient.details.language.as_str();
     AgentLeg::ElevenLabs {
         init: Init {
             dynamic_variables: variables.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect(),
             // A pseudonym: the name reaches the service only as a variable of this one conversation.
             user_id: Some(patient.id.to_string()),
+            // The agent's base language is English; another one needs its permission, which our settings of it give.
+            language: (language != FALLBACK_LANGUAGE).then(|| language.to_owned()),
             ..Init::default()
         },
     }
@@ -233,6 +279,10 @@ pub(crate) async fn after_stream(State(app): State<Arc<App>>, uri: Uri, headers:
         Ok(request) => request,
         Err(refusal) => return refusal.respond("after_stream"),
     };
+    if app.registry.take_machine(&request.call_sid) {
+        metrics::webhook("after_stream", "machine");
+        return twiml_response(&Twiml::new().say(Say::new(words::NEUTRAL_MESSAGE)).hangup());
+    }
     let said_goodbye = app.registry.said_goodbye(&request.call_sid);
     if said_goodbye.is_none() {
         // Twilio has gone on while we still wait for the stream, or take a broken one for alive.
@@ -246,6 +296,26 @@ pub(crate) async fn after_stream(State(app): State<Arc<App>>, uri: Uri, headers:
     })
 }
 
+/// The nurse's line was called: what came of it?
+pub(crate) async fn dial_result(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let request = signed_form(&app, &uri, &headers, &body)
+        .and_then(|form| VoiceRequest::from_form(&form).map_err(|_| Refusal::Malformed))
+        .and_then(|request| check_account(&app, &request.account_sid).map(|()| request));
+    let request = match request {
+        Ok(request) => request,
+        Err(refusal) => return refusal.respond("dial_result"),
+    };
+    metrics::webhook("dial_result", "accepted");
+    if matches!(request.dial_call_status, Some(CallStatus::Completed | CallStatus::InProgress)) {
+        return twiml_response(&Twiml::new().hangup());
+    }
+    // The patient is still there, and nobody came: the words of the emergency, and somebody must call back.
+    let (owner, sid) = (app.clone(), request.call_sid.clone());
+    app.calls.spawn(async move { visits::nurse_not_reached(&owner, &sid).await });
+    let words = visits::words_without_nurse(&app, &uri, &request.call_sid).await;
+    twiml_response(&Twiml::new().say(words).hangup())
+}
+
 /// A call changed its state.
 pub(crate) async fn call_status(State(app): State<Arc<App>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let status = signed_form(&app, &uri, &headers, &body)
@@ -256,6 +326,7 @@ pub(crate) async fn call_status(State(app): State<Arc<App>>, uri: Uri, headers: 
             if status.status.is_terminal() {
                 app.registry.command(&status.call_sid, Command::CallEnded);
             }
+            outgoing::status_heard(&app, outgoing::attempt_in(&uri), status);
             metrics::webhook("call_status", "accepted");
             StatusCode::NO_CONTENT.into_response()
         }
@@ -289,7 +360,12 @@ pub(crate) async fn stream_status(State(app): State<Arc<App>>, uri: Uri, headers
 }
 
 /// The fields of a form whose signature is Twilio's.
-fn signed_form(app: &App, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Result<Vec<(String, String)>, Refusal> {
+pub(crate) fn signed_form(
+    app: &App,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Vec<(String, String)>, Refusal> {
     let Some(token) = &app.settings.twilio.auth_token else { return Err(Refusal::Forbidden("no_token")) };
     let header_text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let is_form = header_text("content-type")
@@ -315,14 +391,14 @@ fn signed_form(app: &App, uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Resul
     }
 }
 
-fn check_account(app: &App, account: &AccountSid) -> Result<(), Refusal> {
+pub(crate) fn check_account(app: &App, account: &AccountSid) -> Result<(), Refusal> {
     match &app.settings.twilio.account_sid {
         Some(ours) if ours != account.as_str() => Err(Refusal::Forbidden("account")),
         _ => Ok(()),
     }
 }
 
-fn twiml_response(twiml: &Twiml) -> Response {
+pub(crate) fn twiml_response(twiml: &Twiml) -> Response {
     match twiml.render() {
         Ok(xml) => ([(header::CONTENT_TYPE, "text/xml; charset=utf-8"), (header::CACHE_CONTROL, "no-store")], xml)
             .into_response(),

@@ -43,6 +43,38 @@ pub fn clip(name: &str) -> Option<Clip> {
     CLIPS.iter().find(|clip| clip.name == name).cloned()
 }
 
+/// Words without case, punctuation and blanks between.
+fn plain(text: &str) -> Vec<String> {
+    text.to_lowercase()
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The agent's voice for a text: the clips whose words it is made of, one after the other, without the name; `None`
+/// when there is a word that no clip has.
+#[must_use]
+pub fn agent_voice(text: &str, patient_name: &str) -> Option<Vec<u8>> {
+    /// Between two sentences: shorter than the silence a patient waits for.
+    const GAP_BYTES: usize = 8 * 200;
+    let name = plain(patient_name);
+    let mut words: Vec<String> = plain(text);
+    words.retain(|word| !name.contains(word));
+    let (mut rest, mut voice) = (words.as_slice(), Vec::new());
+    while !rest.is_empty() {
+        let agents = CLIPS.iter().filter(|clip| clip.name.starts_with("agent_"));
+        let fitting = agents.map(|clip| (clip, plain(&clip.text))).filter(|(_, said)| rest.starts_with(said));
+        let (clip, said) = fitting.filter(|(_, said)| !said.is_empty()).max_by_key(|(_, said)| said.len())?;
+        if !voice.is_empty() {
+            voice.resize(voice.len() + GAP_BYTES, 0xFF);
+        }
+        voice.extend_from_slice(&clip.ulaw);
+        rest = rest.get(said.len()..).unwrap_or_default();
+    }
+    (!voice.is_empty()).then_some(voice)
+}
+
 /// Every clip.
 #[must_use]
 pub fn all() -> &'static [Clip] {
@@ -54,6 +86,15 @@ macro_rules! embedded {
         [$(($name, $text, $meaning, include_bytes!(concat!("../assets/", $name, ".ulaw")).as_slice())),*]
     };
 }
+
+macro_rules! spoken_texts {
+    ($($name:literal,)*) => {
+        [$(($name, include_bytes!(concat!("../assets/", $name, ".ulaw")).as_slice())),*]
+    };
+}
+
+/// What the agent's clips of the visit say: name and text, one per line, as written when they were made.
+const AGENT_TEXTS: &str = include_str!("../assets/agent_texts.tsv");
 
 static CLIPS: LazyLock<Vec<Clip>> = LazyLock::new(|| {
     let files = embedded![
@@ -77,11 +118,99 @@ static CLIPS: LazyLock<Vec<Clip>> = LazyLock::new(|| {
         "patient_counting_short", "One, two, three, four. Five, six, seven. Eight, nine. Ten, eleven. Twelve.", "12";
         "patient_interrupt", "Sorry, can I say something? I feel fine.", "fine";
         "patient_yes", "Yes, that is right.", "yes";
+        "patient_m_dob", "April first, nineteen forty eight.", "1948-04-01";
+        "patient_m_consent", "Yes, that is fine with me.", "yes";
+        "patient_m_feeling", "About the same as always, thank you.", "same";
+        "patient_m_weight", "The same as last week. One hundred and eighty two pounds.", "182 lb";
+        "patient_m_medications", "Yes, I take all of them every day.", "as_prescribed";
+        "patient_m_no", "No, thank you.", "no";
+        "patient_m_chest_pain", "Not good. I have had chest pain since this morning, it feels like pressure.", "worse";
+        "patient_m_nurse_yes", "Yes, please connect me.", "yes";
+        "patient_f_dob", "April first, nineteen forty eight.", "1948-04-01";
+        "patient_f_consent", "Yes, that is all right.", "yes";
+        "patient_f_feeling_same", "About the same as last time.", "same";
+        "patient_f_feeling_worse", "Worse, I am more tired than usual.", "worse";
+        "patient_f_breathing_none", "No, my breathing is fine.", "none";
+        "patient_f_breathing_usual", "A little, no more than usual.", "usual";
+        "patient_f_breathing_stairs", "Yes, I get short of breath on the stairs now.", "exertion";
+        "patient_f_pillow_no", "No, I sleep on one pillow as always.", "no";
+        "patient_f_pillow_yes", "Yes, I need two more pillows now.", "yes";
+        "patient_f_night_no", "No, I slept through the night.", "no";
+        "patient_f_night_yes", "Yes, I woke up short of breath last night.", "yes";
+        "patient_f_swelling_none", "No swelling.", "none";
+        "patient_f_swelling_worse", "Yes, my ankles are more swollen than usual.", "worse";
+        "patient_f_weight_same", "No, it has not changed.", "no change";
+        "patient_f_weight_two", "I am up two pounds since yesterday.", "up 2 lb in 1 day";
+        "patient_f_weight_three", "Yes, I gained three pounds in two days.", "up 3 lb in 2 days";
+        "patient_f_weight_six", "Yes, I am up six pounds this week.", "up 6 lb in 7 days";
+        "patient_f_medications", "Yes, all of them.", "as_prescribed";
+        "patient_f_missed", "I missed my water pill twice this week.", "missed_1_2";
+        "patient_f_yes", "Yes, please.", "yes";
+        "patient_f_wrong_person", "I am sorry, you have the wrong number.", "wrong number";
+        "patient_f_count_1", "One, two, three, four, five, six, seven, eight, nine, ten, eleven, twelve, thirteen, fourteen, fifteen, sixteen, seventeen, eighteen, nineteen, twenty.", "20";
+        "patient_f_count_2", "One, two, three, four, five, six. Seven, eight, nine, ten, eleven, twelve, thirteen. Fourteen, fifteen, sixteen, seventeen, eighteen, nineteen, twenty.", "20";
+        "patient_f_count_3", "One, two, three, four. Five, six, seven, eight. Nine, ten, eleven, twelve. Thirteen, fourteen, fifteen, sixteen. Seventeen, eighteen, nineteen, twenty.", "20";
+        "patient_es_dob", "El primero de abril de mil novecientos cuarenta y ocho.", "1948-04-01";
+        "patient_es_consent", "Sí, estoy de acuerdo.", "yes";
+        "patient_es_feeling", "Me siento igual que siempre, gracias.", "same";
+        "patient_es_breathing", "No, respiro bien.", "none";
+        "patient_es_swelling", "No, no tengo nada de hinchazón.", "none";
+        "patient_es_counting", "Uno, dos, tres, cuatro, cinco, seis, siete, ocho, nueve, diez, once, doce, trece, catorce, quince, dieciséis, diecisiete, dieciocho, diecinueve, veinte.", "20";
+        "patient_es_weight", "No ha cambiado, peso setenta y dos kilos.", "72 kg";
+        "patient_es_medications", "Sí, las tomo todos los días.", "as_prescribed";
+        "patient_es_no", "No, gracias.", "no";
+        "patient_es_yes", "Sí.", "yes";
         "librivox_0870", "And Mr. John Dashwood had then leisure to consider how much there might be prudently in his power to do for them.", "read";
         "librivox_0880", "He was not an ill-disposed young man.", "read";
         "librivox_0890", "Unless to be rather cold hearted and rather selfish is to be ill-disposed.", "read";
         "librivox_0920", "Had he married a more amiable woman, he might have been made still more respectable than he was.", "read";
         "librivox_0930", "He might even have been made amiable himself.", "read";
+    ];
+    let spoken = spoken_texts![
+        "agent_en_greeting",
+        "agent_en_identify",
+        "agent_en_identify_again",
+        "agent_en_consent",
+        "agent_en_wrong_person",
+        "agent_en_not_identified",
+        "agent_en_repeat",
+        "agent_en_repeat_task",
+        "agent_en_red_flag",
+        "agent_en_self_harm",
+        "agent_en_offer_nurse",
+        "agent_en_transfer",
+        "agent_en_closing",
+        "agent_en_feeling",
+        "agent_en_dyspnea",
+        "agent_en_orthopnea",
+        "agent_en_nocturnal_dyspnea",
+        "agent_en_swelling",
+        "agent_en_counting",
+        "agent_en_vowel",
+        "agent_en_weight",
+        "agent_en_medications",
+        "agent_es_greeting",
+        "agent_es_identify",
+        "agent_es_identify_again",
+        "agent_es_consent",
+        "agent_es_wrong_person",
+        "agent_es_not_identified",
+        "agent_es_repeat",
+        "agent_es_repeat_task",
+        "agent_es_red_flag",
+        "agent_es_self_harm",
+        "agent_es_offer_nurse",
+        "agent_es_transfer",
+        "agent_es_closing",
+        "agent_es_feeling",
+        "agent_es_dyspnea",
+        "agent_es_orthopnea",
+        "agent_es_nocturnal_dyspnea",
+        "agent_es_swelling",
+        "agent_es_counting",
+        "agent_es_vowel",
+        "agent_es_weight",
+        "agent_es_medications",
     ];
     let mut clips: Vec<Clip> = files
         .into_iter()
@@ -92,6 +221,11 @@ static CLIPS: LazyLock<Vec<Clip>> = LazyLock::new(|| {
             ulaw: Arc::from(bytes),
         })
         .collect();
+    for (name, bytes) in spoken {
+        let text = AGENT_TEXTS.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('\t')).unwrap_or_default();
+        let (name, text) = (Cow::Borrowed(name), Cow::Borrowed(text));
+        clips.push(Clip { name, text, meaning: Cow::Borrowed(""), ulaw: Arc::from(bytes) });
+    }
     for (name, f0_hz, jitter, shimmer, hnr_db, ms) in [
         ("vowel_steady", 118.0, 0.4, 2.5, 22.0, 3_000),
         ("vowel_female", 196.0, 0.6, 3.5, 20.0, 2_600),
@@ -114,9 +248,9 @@ mod tests {
     #[test]
     fn clips_are_there_named_once_and_small() {
         let total: usize = all().iter().map(|clip| clip.ulaw.len()).sum();
-        assert!(total < 1_500_000, "{total}");
+        assert!(total < 4_000_000, "{total}");
         for clip in all() {
-            assert!(clip.duration_ms() > 800, "{}", clip.name);
+            assert!(clip.duration_ms() > 400, "{}", clip.name);
             assert_eq!(all().iter().filter(|other| other.name == clip.name).count(), 1);
         }
         assert!(clip("no such clip").is_none());

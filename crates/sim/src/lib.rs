@@ -7,6 +7,7 @@
 pub mod assets;
 pub mod elevenlabs;
 mod error;
+pub mod fast;
 pub mod patient;
 pub mod rng;
 pub mod sound;

@@ -347,7 +347,7 @@ async fn gathers_collect_speech_and_keys() {
     let voice = gather(r#"timeout="3" speechTimeout="1""#);
     let app = App::start(Plan { voice, ..Plan::default() }).await;
     app.caller("stable").run().await.unwrap();
-    assert_eq!(app.webhooks("/after")[0]["SpeechResult"], "One hundred and eighty two pounds.");
+    assert_eq!(app.webhooks("/after")[0]["SpeechResult"], "The same as last week. One hundred and eighty two pounds.");
     let app = App::start(Plan { voice: gather(r#"timeout="2" numDigits="1""#), ..Plan::default() }).await;
     let mut caller = app.caller("silent");
     caller.behaviour.steps = vec![Step::Dtmf("7".to_owned())];

@@ -122,6 +122,15 @@ fn create_private_file(path: &Path) -> std::io::Result<()> {
 }
 
 fn migrator() -> Migrator {
-    let initial = SqlStr::from_static(include_str!("../migrations/sqlite/0001_initial.sql"));
-    Migrator::with_migrations(vec![Migration::new(1, "initial".into(), MigrationType::Simple, initial, false)])
+    let files = [
+        (1, "initial", include_str!("../migrations/sqlite/0001_initial.sql")),
+        (2, "visits", include_str!("../migrations/sqlite/0002_visits.sql")),
+        (3, "schedules", include_str!("../migrations/sqlite/0003_schedules.sql")),
+        (4, "alerts", include_str!("../migrations/sqlite/0004_alerts.sql")),
+        (5, "conversations", include_str!("../migrations/sqlite/0005_conversations.sql")),
+    ];
+    let migrations = files.into_iter().map(|(number, name, sql)| {
+        Migration::new(number, name.into(), MigrationType::Simple, SqlStr::from_static(sql), false)
+    });
+    Migrator::with_migrations(migrations.collect())
 }

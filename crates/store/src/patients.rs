@@ -6,8 +6,10 @@
 use crate::db::Db;
 use crate::error::Doing;
 use crate::ids::{new_id, now_ms};
+use crate::keys::DataKey;
 use crate::vault::{Place, open_at, seal_at};
 use crate::{Result, Store, StoreError};
+use clinic::care::CareProfile;
 use clinic::{NewPatient, Patient, PatientId, PhoneNumber};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
@@ -27,6 +29,9 @@ const COLUMNS_ALL: &str =
     "SELECT id, details, key_id, wrapped_key FROM patients WHERE wrapped_key IS NOT NULL ORDER BY id";
 const COLUMNS_BY_EXTERNAL_ID: &str =
     "SELECT id, details, key_id, wrapped_key FROM patients WHERE external_id_hash = $1";
+const COLUMNS_PAGE: &str = "SELECT id, details, key_id, wrapped_key FROM patients WHERE wrapped_key IS NOT NULL \
+     AND id > $1 ORDER BY id LIMIT $2";
+const KEY_OF: &str = "SELECT key_id, wrapped_key FROM patients WHERE id = $1";
 const COUNT: &str = "SELECT COUNT(*) FROM patients";
 const INSERT: &str = "INSERT INTO patients (id, external_id_hash, phone_hash, details, key_id, wrapped_key, created_at_us) \
      VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -67,17 +72,30 @@ impl Store {
     /// # Errors
     /// As [`Store::add_patient`]; on any error nothing was added.
     pub async fn import_patients(&self, rows: &[NewPatient]) -> Result<ImportSummary> {
+        let rows: Vec<_> = rows.iter().map(|row| (row.clone(), CareProfile::default())).collect();
+        self.import_patients_with_care(&rows).await
+    }
+
+    /// As [`Store::import_patients`], each row with the profile of care a new patient begins with. The profile of a
+    /// patient who is stored already stays as it is.
+    ///
+    /// # Errors
+    /// As [`Store::import_patients`], and [`StoreError::Invalid`] for a profile that fails its check.
+    pub async fn import_patients_with_care(&self, rows: &[(NewPatient, CareProfile)]) -> Result<ImportSummary> {
         let Db::Sqlite(db) = &self.inner.db;
         if rows.len() > MAX_IMPORT_ROWS {
             return Err(StoreError::Invalid { what: "import", expected: "at most 20,000 rows: split the file" });
         }
         let mut tx = db.begin().await?;
         let mut summary = ImportSummary::default();
-        for (position, row) in rows.iter().enumerate() {
+        for (position, (row, care)) in rows.iter().enumerate() {
             // Rows of this import are visible here too, so a repeated row is seen like a stored one.
             match self.by_external_id(&mut tx, row).await? {
                 None => {
-                    self.insert_patient(&mut tx, row).await?;
+                    let patient = self.insert_patient(&mut tx, row).await?;
+                    if *care != CareProfile::default() {
+                        self.put_care_profile(&mut tx, &patient.id, care).await?;
+                    }
                     summary.added += 1;
                 }
                 Some(Some(known)) if known.details == *row => summary.unchanged += 1,
@@ -104,6 +122,18 @@ impl Store {
         rows.iter().map(|row| self.read_patient(row)).collect()
     }
 
+    /// Patients who are not erased, oldest first: at most `limit` (and [`crate::MAX_PAGE`]) of those after `after`.
+    ///
+    /// # Errors
+    /// As [`Store::list_patients`].
+    pub async fn list_patients_page(&self, limit: u32, after: Option<&PatientId>) -> Result<Vec<Patient>> {
+        let Db::Sqlite(db) = &self.inner.db;
+        let query = sqlx::query(COLUMNS_PAGE).bind(after.map_or("", PatientId::as_str));
+        let query = query.bind(i64::from(limit.min(crate::MAX_PAGE)));
+        let rows = query.fetch_all(&db.readers).await.doing("list the patients")?;
+        rows.iter().map(|row| self.read_patient(row)).collect()
+    }
+
     /// One patient.
     ///
     /// # Errors
@@ -124,6 +154,16 @@ impl Store {
         let hash = self.inner.vault.phone_hash(phone);
         let rows = sqlx::query(COLUMNS_BY_PHONE).bind(hash).fetch_all(&db.readers).await.doing("look up a number")?;
         rows.iter().map(|row| self.read_patient(row)).collect()
+    }
+
+    /// The key of what is stored about a patient elsewhere, so that it is erased with them.
+    pub(crate) async fn patient_key(&self, tx: &mut SqliteConnection, id: &PatientId) -> Result<DataKey> {
+        let doing = "read the key of a patient";
+        let row = sqlx::query(KEY_OF).bind(id.as_str()).fetch_optional(tx).await.doing(doing)?;
+        let row = row.ok_or(StoreError::NotFound { what: KIND })?;
+        let key_id: String = row.try_get("key_id").doing(doing)?;
+        let wrapped: Option<Vec<u8>> = row.try_get("wrapped_key").doing(doing)?;
+        self.inner.vault.unwrap_key(KIND, id.as_str(), &key_id, wrapped.as_deref())
     }
 
     /// `None` when the number is free, `Some(None)` when its patient was erased.

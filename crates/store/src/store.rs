@@ -112,6 +112,19 @@ impl Store {
         RecordingWriter::create(&self.inner.audio_dir, &call.id, call.data_key().clone())
     }
 
+    /// Removes the recording of a call whose patient did not want one; harmless when there is none. Blocks briefly on the
+    /// file system.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the file cannot be removed.
+    pub fn erase_recording(&self, id: &CallId) -> Result<()> {
+        let path = self.inner.audio_dir.join(crate::recording::file_name(id));
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).doing("erase a recording"),
+            _ => std::fs::File::open(&self.inner.audio_dir).and_then(|dir| dir.sync_all()).doing("erase a recording"),
+        }
+    }
+
     /// Opens the recording of a call, also while it is being written. Reading on blocks on the file system.
     ///
     /// # Errors

@@ -4,8 +4,8 @@ use crate::calls::{CallHandle, KIND};
 use crate::db::Db;
 use crate::error::Doing;
 use crate::vault::{Place, open_at, seal_at};
-use crate::{Result, Store, StoreError};
-use clinic::{CallId, Segment, Span, TimelineEvent};
+use crate::{Result, Store, StoreError, conversations};
+use clinic::{CallId, Segment, Span, TimelineEvent, TimelineKind};
 use serde::{Deserialize, Serialize};
 use sqlx::{Row, SqliteConnection};
 use zeroize::Zeroizing;
@@ -48,6 +48,8 @@ pub(crate) struct EventRow {
     kind: &'static str,
     plain: Zeroizing<Vec<u8>>,
     sealed: Vec<u8>,
+    /// Keyed hash of the conversation this entry tells of.
+    conversation: Option<Vec<u8>>,
 }
 
 impl Store {
@@ -64,7 +66,14 @@ impl Store {
         if events.is_empty() {
             return Ok(());
         }
-        let rows = event_rows(call, first_seq, events)?;
+        let mut rows = event_rows(call, first_seq, events)?;
+        for (row, event) in rows.iter_mut().zip(events) {
+            if let TimelineKind::AgentConnected { conversation_id, .. } = &event.kind
+                && conversations::is_conversation_id(conversation_id)
+            {
+                row.conversation = Some(self.inner.vault.conversation_hash(conversation_id));
+            }
+        }
         self.inner.events.write(db, Batch { call: call.clone(), rows }).await
     }
 
@@ -156,7 +165,7 @@ fn event_rows(call: &CallHandle, first_seq: u64, events: &[TimelineEvent]) -> Re
             return Err(invalid);
         }
         let sealed = seal_at(call.data_key(), event_place(&entry_name(&call.id, seq)), &plain)?;
-        rows.push(EventRow { seq, at_us, kind: event.kind.name(), plain, sealed });
+        rows.push(EventRow { seq, at_us, kind: event.kind.name(), plain, sealed, conversation: None });
     }
     Ok(rows)
 }
@@ -181,6 +190,9 @@ pub(crate) async fn write_events(tx: &mut SqliteConnection, batch: &Batch) -> Re
     for row in rows.iter().filter(|row| !known_seqs.contains(&row.seq)) {
         let insert = sqlx::query(EVENT_INSERT).bind(call.id.as_str()).bind(row.seq).bind(row.at_us).bind(row.kind);
         insert.bind(row.sealed.as_slice()).execute(&mut *tx).await.map_err(missing_call)?;
+        if let Some(hash) = &row.conversation {
+            conversations::link(tx, hash, &call.id).await?;
+        }
     }
     Ok(())
 }

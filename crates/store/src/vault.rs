@@ -41,6 +41,9 @@ pub(crate) struct Vault {
     phone_index: hmac::Key,
     external_id_index: hmac::Key,
     call_sid_index: hmac::Key,
+    alert_index: hmac::Key,
+    token_index: hmac::Key,
+    conversation_index: hmac::Key,
 }
 
 /// A data key and its wrapped form.
@@ -60,6 +63,9 @@ impl Vault {
             phone_index: index("phone index"),
             external_id_index: index("external id index"),
             call_sid_index: index("call sid index"),
+            alert_index: index("alert index"),
+            token_index: index("token index"),
+            conversation_index: index("conversation index"),
         })
     }
 
@@ -111,6 +117,20 @@ impl Vault {
 
     pub(crate) fn call_sid_hash(&self, call_sid: &str) -> Vec<u8> {
         hmac::sign(&self.call_sid_index, call_sid.as_bytes()).as_ref().to_vec()
+    }
+
+    /// Finds an alert, or an occurrence of one, again without telling what it is about. Identifiers, kinds and codes hold
+    /// no `|`, so the joined text is unambiguous.
+    pub(crate) fn alert_hash(&self, parts: &[&str]) -> Vec<u8> {
+        hmac::sign(&self.alert_index, parts.join("|").as_bytes()).as_ref().to_vec()
+    }
+
+    pub(crate) fn token_hash(&self, token: &str) -> Vec<u8> {
+        hmac::sign(&self.token_index, token.as_bytes()).as_ref().to_vec()
+    }
+
+    pub(crate) fn conversation_hash(&self, conversation_id: &str) -> Vec<u8> {
+        hmac::sign(&self.conversation_index, conversation_id.as_bytes()).as_ref().to_vec()
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod common;
 
+use clinic::care::CareProfile;
 use clinic::{CallId, CallOutcome, EndCause, PatientId, PhoneNumber, TimelineEvent, TimelineKind};
 use common::{KEY, STARTED, call, finish, open, patient, said, segment, try_open};
 use serde_json::json;
@@ -69,6 +70,37 @@ async fn an_import_adds_all_or_nothing() {
     let long = clinic::NewPatient { name: "x".repeat(9_000), ..patient(7) };
     assert_eq!(store.import_patients(&[patient(6), long]).await.unwrap_err().code(), "invalid");
     assert_eq!(store.list_patients().await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn an_import_gives_new_patients_their_profile_and_leaves_that_of_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).await;
+    let known = store.add_patient(&patient(1)).await.unwrap().id;
+    let noted = |pin: &str| {
+        let mut care = CareProfile::default();
+        care.set("pin", pin).unwrap();
+        care
+    };
+    let rows = [(patient(1), noted("1111")), (patient(2), noted("80472913")), (patient(3), CareProfile::default())];
+    let summary = store.import_patients_with_care(&rows).await.unwrap();
+    assert_eq!(summary, ImportSummary { added: 2, unchanged: 1, conflicts: vec![] });
+    let patients = store.list_patients().await.unwrap();
+    let mut pins = Vec::new();
+    for patient in &patients {
+        pins.push(store.care_profile(&patient.id).await.unwrap().pin);
+    }
+    assert_eq!((&patients[0].id, pins), (&known, vec![None, Some("80472913".to_owned()), None]));
+
+    let wrong = CareProfile { dry_weight_kg: Some(-1.0), ..CareProfile::default() };
+    let rows = [(patient(4), CareProfile::default()), (patient(5), wrong)];
+    assert_eq!(store.import_patients_with_care(&rows).await.unwrap_err().code(), "invalid");
+    assert_eq!(store.list_patients().await.unwrap().len(), 3, "all rows or none");
+    store.close().await;
+    for file in std::fs::read_dir(dir.path().join("data")).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(!bytes.windows(8).any(|window| window == b"80472913"), "the PIN is readable");
+    }
 }
 
 #[tokio::test]

@@ -93,4 +93,11 @@ impl AgentLeg {
             Self::ElevenLabs { .. } => elevenlabs::write_user_message(out, text),
         }
     }
+
+    /// Writes something the agent should know without being interrupted by it.
+    pub fn write_context(&self, out: &mut String, id: &str, text: &str) {
+        match self {
+            Self::ElevenLabs { .. } => elevenlabs::write_contextual_update(out, text, Some(id)),
+        }
+    }
 }

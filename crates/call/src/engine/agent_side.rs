@@ -1,6 +1,6 @@
 //! What the agent does to a call: connecting, speaking, being interrupted, asking for tools, going away.
 
-use super::{Alert, Call, Capture, Measure, Output};
+use super::{Alert, Call, Capture, Measure, Output, Tell};
 use crate::Tick;
 use crate::agent::close::{classify_close, classify_connect};
 use crate::agent::elevenlabs::QueueStatus;
@@ -120,6 +120,8 @@ impl Call {
                 if tool_name == "end_call" && is_called && !is_error {
                     self.playout.complete(None);
                     self.ending.agent_said_goodbye(self.now, self.playout.remaining_ms(self.now));
+                } else if is_called && !is_error {
+                    self.outputs.push_back(Output::SystemTool(tool_name.into_owned()));
                 }
             }
             AgentEvent::Error { code, error_type, .. } => {
@@ -275,7 +277,7 @@ impl Call {
             let mut clear = String::new();
             message::write_clear(&mut clear, sid);
             self.outputs.push_back(Output::ToPhone(clear));
-            self.outputs.push_back(Output::Capture(Capture::AgentCleared { at: self.now }));
+            self.capture(Capture::AgentCleared { at: self.now });
         }
         self.counts.interruptions += 1;
         let reaction_ms = self.floor.speaking_ms(self.now).filter(|_| was_speaking);
@@ -283,6 +285,19 @@ impl Call {
             self.outputs.push_back(Output::Measure(Measure::BargeIn { reaction_ms }));
         }
         self.record(TimelineKind::Interruption { event_id, reaction_ms, decided_by: decided_by.into() });
+    }
+
+    /// Says something to the agent, if there is one to listen.
+    pub(super) fn tell(&mut self, tell: Tell<'_>) {
+        if !matches!(self.agent, AgentState::Live { .. }) {
+            return;
+        }
+        let mut text = String::new();
+        match tell {
+            Tell::Context { id, text: told } => self.leg.write_context(&mut text, id, told),
+            Tell::Caller(words) => self.leg.write_user_message(&mut text, words),
+        }
+        self.outputs.push_back(Output::ToAgent(text));
     }
 
     fn tool_call(&mut self, id: &str, name: &str, parameters: String) {
@@ -428,7 +443,7 @@ impl Call {
             let mut clear = String::new();
             message::write_clear(&mut clear, sid);
             self.outputs.push_back(Output::ToPhone(clear));
-            self.outputs.push_back(Output::Capture(Capture::AgentCleared { at: self.now }));
+            self.capture(Capture::AgentCleared { at: self.now });
         }
     }
 

@@ -120,9 +120,11 @@ impl Call {
 
     fn outcome(&self, cause: EndCause) -> CallOutcome {
         match cause {
+            _ if self.handed_over => CallOutcome::HandedOver,
             EndCause::NeverConnected => CallOutcome::NoAnswer,
             EndCause::AgentFailed | EndCause::StreamIdle | EndCause::StreamFailed => CallOutcome::Failed,
             EndCause::HungUpByUs => CallOutcome::Interrupted,
+            EndCause::MachineAnswered => CallOutcome::Voicemail,
             // The caller was there, and the stream was not.
             EndCause::StreamStopped if self.stream.is_none() => CallOutcome::Failed,
             _ if self.stream.is_none() => CallOutcome::NoAnswer,

@@ -15,7 +15,7 @@ mod segments;
 mod transcode;
 mod vocabulary;
 
-pub use vocabulary::{Alert, AnalysisStep, CallConfig, Capture, Input, Measure, Output, Summary, Ulaw};
+pub use vocabulary::{Alert, AnalysisStep, CallConfig, Capture, Input, Measure, Output, Summary, Tell, Ulaw};
 
 use crate::Tick;
 use crate::agent::{AgentLeg, AudioFormat};
@@ -62,6 +62,10 @@ pub struct Call {
     /// Problems with messages of the peers, by peer and code.
     problems: BTreeMap<(&'static str, &'static str), u64>,
     counts: Counts,
+    /// False once the caller refused to be recorded.
+    may_record: bool,
+    /// The phone company connects the caller with somebody else.
+    handed_over: bool,
     scratch: Vec<u8>,
 }
 
@@ -105,6 +109,8 @@ impl Call {
             first_word_by: None,
             problems: BTreeMap::new(),
             counts: Counts::default(),
+            may_record: true,
+            handed_over: false,
             scratch: Vec::with_capacity(1_024),
         };
         call.connect_agent(1, 0);
@@ -130,7 +136,15 @@ impl Call {
             Input::AgentClosed(close) => self.agent_closed(&close),
             Input::AgentConnectFailed(failure) => self.agent_connect_failed(failure),
             Input::ToolDone { id, outcome } => self.tool_done(id, outcome),
+            Input::Tell(tell) => self.tell(tell),
+            Input::Task(effect) => self.apply_effect(effect),
+            Input::StopRecording => {
+                self.may_record = false;
+                self.segments.abandon();
+            }
+            Input::HandedOver(handed_over) => self.handed_over = handed_over,
             Input::HangUp => self.finish(EndCause::HungUpByUs),
+            Input::MachineAnswered => self.finish(EndCause::MachineAnswered),
             Input::Timeout => {}
         }
         if !self.ending.is_over() {
@@ -183,14 +197,17 @@ impl Call {
     /// Sends what the playout has due, if the phone is there.
     fn flush_playout(&mut self) {
         let Some(sid) = &self.stream else { return };
-        let (now, outputs, first_audio_sent) = (self.now, &mut self.outputs, &mut self.first_audio_sent);
+        let (now, may_record) = (self.now, self.may_record);
+        let (outputs, first_audio_sent) = (&mut self.outputs, &mut self.first_audio_sent);
         self.playout.poll(now, |send| {
             let mut text = String::new();
             match send {
                 Send::Media { ulaw, play_at } => {
                     text.reserve(ulaw.len() * 4 / 3 + 160);
                     message::write_media(&mut text, sid, &ulaw);
-                    outputs.push_back(Output::Capture(Capture::Agent { play_at, ulaw: ulaw.into() }));
+                    if may_record {
+                        outputs.push_back(Output::Capture(Capture::Agent { play_at, ulaw: ulaw.into() }));
+                    }
                     if !std::mem::replace(first_audio_sent, true) {
                         outputs.push_back(Output::Measure(Measure::FirstAudio { after_ms: now.as_ms() }));
                     }
@@ -199,6 +216,12 @@ impl Call {
             }
             outputs.push_back(Output::ToPhone(text));
         });
+    }
+
+    fn capture(&mut self, capture: Capture) {
+        if self.may_record {
+            self.outputs.push_back(Output::Capture(capture));
+        }
     }
 
     fn record(&mut self, kind: TimelineKind) {

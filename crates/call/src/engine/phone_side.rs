@@ -108,11 +108,11 @@ impl Call {
                 outputs.push_back(Output::ToAgent(leg.audio_message(transcode, ulaw, scratch)));
             });
         }
-        self.outputs.push_back(Output::Capture(Capture::Patient {
+        self.capture(Capture::Patient {
             position_samples: placement.position_samples,
             arrived: self.now,
             ulaw: ulaw.clone(),
-        }));
+        });
         let agent_speaks = self.playout.is_speaking(self.now);
         let talks_over = self.floor.hear(self.now, &ulaw, agent_speaks);
         if talks_over && (self.config.local_barge_in || !self.leg.detects_interruptions()) {
@@ -150,11 +150,7 @@ impl Call {
             self.keys.tell_at = None;
             let pressed = std::mem::take(&mut self.keys.pressed);
             if !pressed.is_empty() {
-                let spaced: Vec<String> = pressed.chars().map(String::from).collect();
-                let mut text = String::new();
-                let said = format!("The caller pressed {} on the telephone keypad.", spaced.join(" "));
-                self.leg.write_user_message(&mut text, &said);
-                self.outputs.push_back(Output::ToAgent(text));
+                self.outputs.push_back(Output::Keys(pressed));
             }
         }
         if self.stream.is_none() {

@@ -74,6 +74,11 @@ impl Segments {
         self.speech.take().map(|open| (open.segment, open.spans))
     }
 
+    /// What was collected belongs to nobody any more.
+    pub(super) fn abandon(&mut self) {
+        (self.speech, self.task) = (None, None);
+    }
+
     fn overdue(&self, now: Tick) -> bool {
         self.task.as_ref().is_some_and(|task| task.opened.plus_ms(TASK_MAX_MS) <= now)
     }
@@ -90,7 +95,7 @@ impl Call {
         match effect {
             Effect::StartTask(task) => {
                 self.close_task();
-                if self.stream.is_none() {
+                if self.stream.is_none() || !self.may_record {
                     return;
                 }
                 let open = self.segments.open(self.now, task);

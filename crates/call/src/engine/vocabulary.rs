@@ -2,7 +2,7 @@
 
 use crate::Tick;
 use crate::agent::{AgentClose, ConnectFailure};
-use clinic::tools::{ToolOutcome, VoiceTask};
+use clinic::tools::{Effect, ToolOutcome, VoiceTask};
 use clinic::{CallOutcome, EndCause, Span, TimelineEvent};
 
 /// Mu-law audio shared between the recorder and the analysis without copying.
@@ -76,10 +76,34 @@ pub enum Input<'a> {
         /// The answer.
         outcome: ToolOutcome,
     },
+    /// Tell the agent something.
+    Tell(Tell<'a>),
+    /// Open or close the window of a voice task.
+    Task(Effect),
+    /// Nothing of this call may be kept as sound from now on.
+    StopRecording,
+    /// The phone company was told to connect the caller with somebody else, or could not be.
+    HandedOver(bool),
     /// We want the call to end: shutdown or an operator.
     HangUp,
+    /// A machine answered, says answering-machine detection.
+    MachineAnswered,
     /// Time passed.
     Timeout,
+}
+
+/// Something to tell the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tell<'a> {
+    /// Background that does not interrupt; a newer text with the same id replaces the older.
+    Context {
+        /// Identifier.
+        id: &'a str,
+        /// The text.
+        text: &'a str,
+    },
+    /// Taken for words of the caller, so that the agent answers.
+    Caller(&'a str),
 }
 
 /// Something the call wants done.
@@ -109,6 +133,10 @@ pub enum Output {
         /// Parameters as JSON text, as the model wrote them.
         parameters: String,
     },
+    /// The caller pressed these keys; nobody has told the agent yet.
+    Keys(String),
+    /// The agent used a tool of its own.
+    SystemTool(String),
     /// Keep this audio.
     Capture(Capture),
     /// Do this for the analysis of the caller's voice.

@@ -7,6 +7,7 @@ use std::fmt;
 pub mod message;
 pub mod signature;
 pub mod twiml;
+pub mod voices;
 pub mod webhook;
 
 /// Longest identifier accepted, in characters. Twilio's own have 34; some clients send UUIDs.

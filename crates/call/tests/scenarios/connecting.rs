@@ -285,7 +285,7 @@ fn a_tool_asked_for_before_the_metadata_is_answered() {
     world.agent_says(&json!({"type": "client_tool_call", "client_tool_call": {
         "tool_name": "end_task", "tool_call_id": "tc_1", "parameters": {}, "event_id": 1}}));
     let (id, name, parameters) = world.tool_calls.remove(0);
-    world.input(Input::ToolDone { id: &id, outcome: clinic::tools::run(&name, &parameters) });
+    world.input(Input::ToolDone { id: &id, outcome: crate::world::run_tool(&name, &parameters) });
     assert_eq!(world.sent_to_agent("client_tool_result").len(), 1);
 }
 
@@ -298,7 +298,7 @@ fn a_new_conversation_is_not_told_answers_of_the_one_before() {
     world.agent_opens();
     world.metadata("ulaw_8000", "ulaw_8000");
     let (id, name, parameters) = world.tool_calls.remove(0);
-    world.input(Input::ToolDone { id: &id, outcome: clinic::tools::run(&name, &parameters) });
+    world.input(Input::ToolDone { id: &id, outcome: crate::world::run_tool(&name, &parameters) });
     world.caller_silent(9_000);
     assert!(world.sent_to_agent("client_tool_result").is_empty());
     assert_eq!(world.count("task_started"), 0, "nobody asked the caller to count");

@@ -4,7 +4,6 @@
 use crate::world::World;
 use call::Input;
 use call::agent::{AgentClose, ConnectFailure};
-use clinic::tools;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -121,7 +120,7 @@ fn apply(world: &mut World, step: &Step, generation: &mut u8, started: &mut bool
         }
         Step::AnswerTools => {
             for (id, name, parameters) in std::mem::take(&mut world.tool_calls) {
-                world.input(Input::ToolDone { id: &id, outcome: tools::run(&name, &parameters) });
+                world.input(Input::ToolDone { id: &id, outcome: crate::world::run_tool(&name, &parameters) });
             }
         }
         Step::EndCall => world.end_call_tool(),

@@ -1,10 +1,10 @@
 //! Tool requests, and the voice tasks they open and close.
 
-use crate::world::World;
+use crate::world::{World, run_tool};
 use call::Input;
 use call::engine::AnalysisStep;
 use clinic::TimelineKind;
-use clinic::tools::{self, VoiceTask};
+use clinic::tools::VoiceTask;
 use serde_json::json;
 
 fn request(world: &mut World, id: &str, name: &str, parameters: serde_json::Value) {
@@ -15,7 +15,7 @@ fn request(world: &mut World, id: &str, name: &str, parameters: serde_json::Valu
 /// Does what the shell does: runs what was asked for and hands the answer back.
 fn answer_all(world: &mut World) {
     for (id, name, parameters) in std::mem::take(&mut world.tool_calls) {
-        let outcome = tools::run(&name, &parameters);
+        let outcome = run_tool(&name, &parameters);
         world.input(Input::ToolDone { id: &id, outcome });
     }
 }

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use call::agent::{AgentClose, AgentLeg, ConnectFailure, Init};
 use call::engine::{Alert, AnalysisStep, Capture, Measure, Summary};
 use call::{Call, CallConfig, Input, Output, Tick};
+use clinic::tools::{Effect, ToolOutcome, VoiceTask};
 use clinic::{EndCause, TimelineEvent, TimelineKind};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -34,6 +35,18 @@ impl Sent {
     }
 }
 
+/// A shell that knows three tools: it opens and closes windows, notes answers, and refuses the rest.
+pub(crate) fn run_tool(name: &str, parameters: &str) -> ToolOutcome {
+    let parameters: Value = serde_json::from_str(parameters).unwrap_or_default();
+    let effect = match name {
+        "start_task" => parameters["task"].as_str().and_then(VoiceTask::parse).map(Effect::StartTask),
+        "end_task" => Some(Effect::EndTask),
+        _ => None,
+    };
+    let known = effect.is_some() || name == "record_answer" && parameters["question"].is_string();
+    ToolOutcome { result: json!({"done": known}).to_string(), is_error: !known, effect }
+}
+
 pub(crate) struct World {
     pub(crate) call: Call,
     pub(crate) now: Tick,
@@ -48,6 +61,8 @@ pub(crate) struct World {
     pub(crate) agent_closes: Vec<Tick>,
     pub(crate) phone_closes: Vec<Tick>,
     pub(crate) tool_calls: Vec<(String, String, String)>,
+    pub(crate) keys: Vec<String>,
+    pub(crate) system_tools: Vec<String>,
     pub(crate) done: Vec<Summary>,
     /// What the caller heard: when it began to play, and the bytes that played.
     pub(crate) heard: Vec<(Tick, Vec<u8>)>,
@@ -85,6 +100,8 @@ impl World {
             agent_closes: Vec::new(),
             phone_closes: Vec::new(),
             tool_calls: Vec::new(),
+            keys: Vec::new(),
+            system_tools: Vec::new(),
             done: Vec::new(),
             heard: Vec::new(),
             echo_delay_ms: ECHO_DELAY_MS,
@@ -125,6 +142,8 @@ impl World {
                 Output::ClosePhone => self.phone_closes.push(self.now),
                 Output::CloseAgent => self.agent_closes.push(self.now),
                 Output::ConnectAgent { attempt, not_before } => self.connects.push((attempt, not_before)),
+                Output::Keys(digits) => self.keys.push(digits),
+                Output::SystemTool(name) => self.system_tools.push(name),
                 Output::RunTool { id, name, parameters } => self.tool_calls.push((id, name, parameters)),
                 Output::Capture(capture) => self.captures.push(capture),
                 Output::Analyze(step) => self.analysis.push(step),

@@ -4,6 +4,19 @@
 //! meaning. A value comes from the agent's tool call, from our own reading of the transcript, from keys, or from the
 //! service's analysis after the call. Several sources may speak about one question: [`Answer`] keeps the most trusted
 //! value and shows the others where they differ.
+//!
+//! [`validate`] reads what a language model wrote into a tool parameter; [`extract()`] reads what the patient said.
+
+mod cues;
+mod extract;
+mod medications;
+pub(crate) mod speech;
+mod validate;
+mod weight;
+
+pub use extract::{ExtractOptions, Extracted, extract};
+pub use validate::{NumberLimits, Refusal, validate};
+pub use weight::{MAX_CHANGE_KG, MAX_DAYS, MAX_WEIGHT_KG, MIN_WEIGHT_KG, WeightUnit};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -200,6 +213,23 @@ impl Answer {
             value: Some(best.value),
             source: Some(best.source),
             conflicts,
+        }
+    }
+
+    /// Adds a value of a less trusted source: it fills an empty answer, or stands beside one it contradicts. True when
+    /// that changed anything.
+    pub fn add(&mut self, sourced: &Sourced) -> bool {
+        match &self.value {
+            None => {
+                (self.answered, self.value) = (true, Some(sourced.value.clone()));
+                self.source = Some(sourced.source);
+                true
+            }
+            Some(value) if agree(value, &sourced.value) || self.conflicts.contains(sourced) => false,
+            Some(_) => {
+                self.conflicts.push(sourced.clone());
+                true
+            }
         }
     }
 

@@ -2,10 +2,11 @@
 
 use super::fault::{Fault, Faults};
 use super::{
-    AnswerRule, Condition, FALLBACK_LANGUAGE, Item, ItemKind, Language, LanguageStatus, NEUTRAL_TEXTS, PhraseRule,
-    Protocol, TEXTS, languages, values_of,
+    AnswerRule, Condition, FALLBACK_LANGUAGE, Item, ItemKind, Language, LanguageStatus, NEUTRAL_TEXTS, Protocol, TEXTS,
+    languages, values_of,
 };
 use crate::answers::Topic;
+use crate::red_flags::{ExtraRule, MAX_EXTRA_PHRASES, MAX_EXTRA_RULES};
 use crate::tools::VoiceTask;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,6 @@ use toml::Spanned;
 const FILE_MAX_BYTES: usize = 512 * 1024;
 const ITEMS_MAX: usize = 64;
 const TEXT_MAX_CHARS: usize = 600;
-const PHRASES_MAX: usize = 500;
 const RETRIES_MAX: u32 = 3;
 const WINDOW_S: std::ops::RangeInclusive<u32> = 3..=120;
 
@@ -24,7 +24,7 @@ const NEEDED_VARIABLES: [(&str, &str); 3] =
     [("red_flag", "{emergency_number}"), ("self_harm", "{crisis_number}"), ("closing", "{emergency_number}")];
 
 /// Words that tell an illness, and so must not be heard before the patient is identified.
-const TELLING_WORDS: [&str; 21] = [
+pub(crate) const TELLING_WORDS: [&str; 21] = [
     "heart",
     "cardi",
     "corazón",
@@ -145,9 +145,12 @@ pub(super) fn read(text: &str) -> Result<Protocol, Vec<Fault>> {
     }
     let items = read_items(&mut faults, &file.item);
     let red_flags = file.red_flag.iter().map(|raw| read_phrases(&mut faults, raw)).collect();
+    if let Some(raw) = file.red_flag.get(MAX_EXTRA_RULES) {
+        faults.at(at(&raw.code), format!("[[red_flag]]: at most {MAX_EXTRA_RULES} tables are listened to"));
+    }
     let mut spoken = BTreeMap::new();
     for (code, raw) in &file.language {
-        let language = read_language(&mut faults, code, raw, &items);
+        let language = read_language(&mut faults, code, raw, &file.item);
         spoken.insert(code.get_ref().clone(), language);
     }
     if !spoken.contains_key(FALLBACK_LANGUAGE) {
@@ -332,27 +335,30 @@ fn check_values(faults: &mut Faults<'_>, when: &[Spanned<String>], topic: Option
     }
 }
 
-fn read_phrases(faults: &mut Faults<'_>, raw: &RawPhrases) -> PhraseRule {
+fn read_phrases(faults: &mut Faults<'_>, raw: &RawPhrases) -> ExtraRule {
     check_id(faults, "code", &raw.code, 40);
     if !languages::is_agent_language(raw.language.get_ref()) {
         faults.at(at(&raw.language), format!("language: {:?} is no language of the agent", raw.language.get_ref()));
     }
-    if raw.phrases.is_empty() || raw.phrases.len() > PHRASES_MAX {
-        faults.at(at(&raw.code), format!("phrases: expected 1 to {PHRASES_MAX}"));
+    if raw.phrases.is_empty() || raw.phrases.len() > MAX_EXTRA_PHRASES {
+        faults.at(
+            at(&raw.code),
+            format!("phrases: expected 1 to {MAX_EXTRA_PHRASES}; use another [[red_flag]] for more"),
+        );
     }
     for phrase in &raw.phrases {
         if !(3..=120).contains(&phrase.get_ref().trim().chars().count()) {
             faults.at(at(phrase), "phrases: expected 3 to 120 characters each");
         }
     }
-    PhraseRule {
+    ExtraRule {
         code: raw.code.get_ref().clone(),
         language: raw.language.get_ref().clone(),
         phrases: raw.phrases.iter().map(|phrase| phrase.get_ref().clone()).collect(),
     }
 }
 
-fn read_language(faults: &mut Faults<'_>, code: &Spanned<String>, raw: &RawLanguage, items: &[Item]) -> Language {
+fn read_language(faults: &mut Faults<'_>, code: &Spanned<String>, raw: &RawLanguage, items: &[RawItem]) -> Language {
     let name = code.get_ref();
     if !languages::is_agent_language(name) {
         faults.at(at(code), format!("language.{name}: no language of the agent"));
@@ -381,7 +387,8 @@ fn read_language(faults: &mut Faults<'_>, code: &Spanned<String>, raw: &RawLangu
     };
     let needed = TEXTS.into_iter();
     let say = read_texts(faults, code, "say", &raw.say, needed);
-    let prompts = read_texts(faults, code, "items", &raw.items, items.iter().map(|item| item.id.as_str()));
+    // Also of an item that could not be read: its translations are not at fault.
+    let prompts = read_texts(faults, code, "items", &raw.items, items.iter().map(|item| item.id.get_ref().as_str()));
     for (name, variable) in NEEDED_VARIABLES {
         let silent = raw.say.iter().find(|(key, text)| key.get_ref() == name && !text.get_ref().contains(variable));
         if let Some((_, text)) = silent {

@@ -8,8 +8,10 @@ mod file;
 pub mod languages;
 
 pub use fault::Fault;
+pub(crate) use file::TELLING_WORDS;
 
 use crate::answers::{AnswerValue, Topic};
+use crate::red_flags::ExtraRule;
 use crate::tools::VoiceTask;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -33,7 +35,7 @@ pub struct Protocol {
     /// Steps in order, follow-ups behind what they follow.
     pub items: Vec<Item>,
     /// Red-flag phrases of the site.
-    pub red_flags: Vec<PhraseRule>,
+    pub red_flags: Vec<ExtraRule>,
     /// Texts by language code.
     pub languages: BTreeMap<String, Language>,
 }
@@ -117,17 +119,6 @@ pub struct AnswerRule {
     pub code: String,
 }
 
-/// Phrases that raise a red flag.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PhraseRule {
-    /// Code of the red flag.
-    pub code: String,
-    /// Language of the phrases.
-    pub language: String,
-    /// The phrases.
-    pub phrases: Vec<String>,
-}
-
 /// How far a language's texts are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LanguageStatus {
@@ -156,9 +147,11 @@ impl Language {
     /// What has to be shown wherever the language is offered; `None` when there is nothing to warn of.
     #[must_use]
     pub fn mark(&self) -> Option<&'static str> {
-        (self.status == LanguageStatus::Draft && self.reviewed.is_none()).then_some("not clinically reviewed")
+        (self.status == LanguageStatus::Draft && self.reviewed.is_none()).then_some(NOT_REVIEWED)
     }
 }
+
+const NOT_REVIEWED: &str = "not clinically reviewed";
 
 /// Texts every language must have outside of items.
 pub const TEXTS: [&str; 14] = [
@@ -242,6 +235,17 @@ impl Protocol {
     pub fn spoken<'a>(&'a self, code: &'a str) -> &'a str {
         let base = code.split('-').next().unwrap_or(code);
         [code, base].into_iter().find(|code| self.languages.contains_key(*code)).unwrap_or(FALLBACK_LANGUAGE)
+    }
+
+    /// What has to be shown beside the language of a patient who speaks `code`: the mark of its texts, also where there
+    /// are none and the agent has only the fallback's to translate from.
+    #[must_use]
+    pub fn mark(&self, code: &str) -> Option<&'static str> {
+        let base = code.split('-').next().unwrap_or(code);
+        match [code, base].into_iter().find_map(|code| self.languages.get(code)) {
+            Some(texts) => texts.mark(),
+            None => Some(NOT_REVIEWED),
+        }
     }
 
     /// A text outside of items, with its variables filled in. Empty only for a name that is not in [`TEXTS`].

@@ -1,6 +1,7 @@
-//! `heartvoice call`: what is stored of calls.
+//! `heartvoice call`: a call now, and what is stored of calls.
 
 mod export;
+mod place;
 mod replay;
 mod show;
 
@@ -14,6 +15,23 @@ use store::Store;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Has the running server call a patient now
+    ///
+    /// The wish goes into the database, where the server finds it within seconds; this command waits and says what
+    /// became of it. Nobody is called before 08:00 or after 21:00 of their local time. When no server takes the call
+    /// while this command waits, it is taken back. Exit code 1 when the patient was not reached.
+    #[command(after_help = "Example:\n  heartvoice call place --patient 0190a7c4-3b1f-7c52-b7a5-0c9d1f2e3a4b")]
+    Place {
+        /// Identifier, as `patient list` prints it
+        #[arg(long, value_name = "ID")]
+        patient: String,
+        /// How long to wait for what becomes of it
+        #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=240))]
+        wait: u64,
+        /// How to print
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// Lists calls, newest first
     #[command(after_help = "Example:\n  heartvoice call list --limit 20 --format json")]
     List {
@@ -85,6 +103,10 @@ pub(crate) enum Track {
 
 pub(crate) async fn run(store: &Store, command: Command) -> anyhow::Result<()> {
     let done = match command {
+        Command::Place { patient, wait, format } => {
+            let patient = PatientId::parse(&patient).map_err(|invalid| bad_input(invalid.to_string()))?;
+            place::run(store, &patient, wait, format).await
+        }
         Command::List { patient, limit, before, format } => list(store, patient, limit, before, format).await,
         Command::Show { id, format } => show::run(store, &call_id(&id)?, format).await,
         Command::Replay { id, format } => replay::run(store, &call_id(&id)?, format).await,

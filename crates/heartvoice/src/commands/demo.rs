@@ -1,6 +1,8 @@
 //! `heartvoice demo`: the whole system in one process, with simulated telephones, agent and patients.
 
+mod cast;
 mod check;
+mod history;
 mod print;
 mod world;
 
@@ -10,6 +12,7 @@ use crate::progress;
 use crate::signals::StopRequests;
 use check::Finished;
 use clap::builder::RangedU64ValueParser;
+use history::Course;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +39,7 @@ pub(crate) struct Args {
     #[arg(long)]
     once: bool,
     /// Calls at the same time
-    #[arg(long, default_value_t = 3, value_parser = RangedU64ValueParser::<u32>::new().range(1..=MAX_CALLS))]
+    #[arg(long, default_value_t = 6, value_parser = RangedU64ValueParser::<u32>::new().range(1..=MAX_CALLS))]
     calls: u32,
     /// Port of the server [default: 3000, or another with --once when that is taken]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
@@ -53,12 +56,22 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let mut stop = StopRequests::listen()?;
     let world = World::start(args.port, args.once, args.data_dir.as_deref(), args.calls).await?;
     if args.format == Format::Table {
-        print::welcome(&world, args.calls)?;
+        print::welcome(&world)?;
+    }
+    let spinner = progress::spinner("calls of the past weeks, in simulated time".to_owned());
+    let courses = tokio::select! {
+        courses = world.pasts() => courses?,
+        () = stop.next() => return Err(anyhow::anyhow!("stopped before the calls were over")),
+    };
+    spinner.finish_and_clear();
+    if args.format == Format::Table {
+        print::courses(&courses)?;
+        print::header(args.calls)?;
     }
     let (world, mut calls) = (Arc::new(world), JoinSet::new());
     let outcome = if args.once {
         tokio::select! {
-            outcome = once(&world, &mut calls, &args) => outcome,
+            outcome = once(&world, &mut calls, &args, &courses) => outcome,
             () = stop.next() => Err(anyhow::anyhow!("stopped before the calls were over")),
         }
     } else {
@@ -76,7 +89,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// Makes the calls and reports.
-async fn once(world: &Arc<World>, calls: &mut JoinSet<Finished>, args: &Args) -> anyhow::Result<()> {
+async fn once(
+    world: &Arc<World>,
+    calls: &mut JoinSet<Finished>,
+    args: &Args,
+    courses: &[Course],
+) -> anyhow::Result<()> {
     for number in 0..args.calls {
         calls.spawn(one_call(world.clone(), number));
     }
@@ -91,12 +109,15 @@ async fn once(world: &Arc<World>, calls: &mut JoinSet<Finished>, args: &Args) ->
     }
     spinner.finish_and_clear();
     finished.sort_by_key(|call| call.number);
-    let ok = finished.iter().all(Finished::is_ok);
+    let mut problems: Vec<String> = finished.iter().flat_map(Finished::named_problems).collect();
+    problems.extend(check::courses(courses));
+    problems.extend(check::staff_told(&finished, world.staff_messages()));
+    let ok = problems.is_empty();
     match args.format {
-        Format::Json => output::json(&print::report(&finished))?,
-        Format::Table => print::summary(&finished)?,
+        Format::Json => output::json(&print::report(&finished, courses, ok))?,
+        Format::Table => print::summary(&finished, world.staff_messages())?,
     }
-    for problem in finished.iter().flat_map(Finished::named_problems) {
+    for problem in &problems {
         eprintln!("error: {problem}");
     }
     if ok { Ok(()) } else { Err(Reported(FAILED).into()) }
@@ -133,8 +154,9 @@ async fn for_ever(world: &Arc<World>, calls: &mut JoinSet<Finished>, args: &Args
 }
 
 async fn one_call(world: Arc<World>, number: u32) -> Finished {
-    let (scenario, report) = world.call(number).await;
-    check::finished(&world.store, number, scenario, report).await
+    let report = world.call(number).await;
+    let role = world.role(number).map_or_else(|| cast::Role::of(number), |(_, role)| *role);
+    check::finished(&world.store, number, role, report).await
 }
 
 /// The port that was asked for, if the text is one.

@@ -1,17 +1,27 @@
-//! `heartvoice patient`: who may call.
+//! `heartvoice patient`: who may call, what the clinic notes about them, and how they have been.
+
+mod care;
+mod import;
+mod trends;
 
 use crate::failure::bad_input;
 use crate::output::{self, Format, RowFormat};
-use anyhow::Context;
 use clap::Subcommand;
+use clinic::protocol::Protocol;
+use clinic::risk::Model;
 use clinic::{NewPatient, Patient, PatientId};
-use serde_json::json;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use store::Store;
 
-/// The header of an import file.
-const HEADER: [&str; 7] = ["external_id", "name", "phone", "birth_date", "sex", "language", "timezone"];
+/// What the commands about patients work with.
+pub(crate) struct Clinic<'a> {
+    pub(super) store: &'a Store,
+    /// What is asked, and in which languages.
+    pub(super) protocol: Arc<Protocol>,
+    /// What trends are judged by.
+    pub(super) model: Arc<Model>,
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -36,10 +46,43 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Notes what the clinic knows beside the record: PIN, dry weight, unit, agreement to recording, discharge
+    ///
+    /// What is not named stays as it is; the word `none` removes what was noted.
+    #[command(
+        after_help = "Examples:\n  heartvoice patient set ID --dry-weight-kg 72.5 --weight-unit kg --discharged-on 2026-02-01\n  heartvoice patient set ID --pin - <pin.txt\n  heartvoice patient set ID --pin none --consent no"
+    )]
+    Set(care::SetArgs),
+    /// Shows how risk, weight and voice of a patient went over their calls
+    ///
+    /// Without --measure, a table has one row for each of them; JSON and CSV have every call of each.
+    #[command(
+        after_help = "Examples:\n  heartvoice patient trends ID\n  heartvoice patient trends ID --measure weight_kg --format csv"
+    )]
+    Trends {
+        /// Identifier, as `patient list` prints it
+        id: String,
+        /// Only this one, call by call, such as risk, weight_kg or pause_fraction
+        #[arg(long, value_name = "NAME")]
+        measure: Option<String>,
+        /// How to print
+        #[arg(long, value_enum, default_value_t)]
+        format: RowFormat,
+    },
+    /// Notes that a clinician found the patient free of congestion at a call, for later calls to be compared with
+    #[command(after_help = "Example:\n  heartvoice patient confirm-dry 0190a7c4-3b1f-7c52-b7a5-0c9d1f2e3a4b")]
+    ConfirmDry {
+        /// Identifier of the call, as `call list` prints it
+        call_id: String,
+        /// Takes it back
+        #[arg(long)]
+        undo: bool,
+    },
     /// Adds the patients of a CSV file: all rows or none
     ///
-    /// The header is external_id,name,phone,birth_date,sex,language,timezone. Rows that are stored already change
-    /// nothing, so a file may be imported again.
+    /// The header is external_id,name,phone,birth_date,sex,language,timezone. After these, any of pin, dry_weight_kg,
+    /// recording_consent_on, discharged_on and weight_unit may follow. Rows that are stored already change nothing, so a
+    /// file may be imported again; what the further columns say counts for new patients only (see `patient set`).
     #[command(after_help = "Example:\n  heartvoice patient import patients.csv")]
     Import {
         /// The file; `-` reads standard input
@@ -53,7 +96,7 @@ pub(crate) enum Command {
 impl Command {
     /// True when nothing is written, so that there should be something to read.
     pub(super) fn only_reads(&self) -> bool {
-        matches!(self, Self::List { .. } | Self::Show { .. })
+        matches!(self, Self::List { .. } | Self::Show { .. } | Self::Trends { .. })
     }
 }
 
@@ -85,12 +128,16 @@ pub(crate) struct AddArgs {
     format: Format,
 }
 
-pub(crate) async fn run(store: &Store, command: Command) -> anyhow::Result<()> {
+pub(crate) async fn run(clinic: &Clinic<'_>, command: Command) -> anyhow::Result<()> {
+    let store = clinic.store;
     let done = match command {
         Command::Add(args) => add(store, &args).await,
-        Command::List { format } => list(store, format).await,
-        Command::Show { id, format } => show(store, &id, format).await,
-        Command::Import { file, format } => import(store, &file, format).await,
+        Command::List { format } => list(clinic, format).await,
+        Command::Show { id, format } => show(clinic, &id, format).await,
+        Command::Set(args) => care::set(store, &args).await,
+        Command::Trends { id, measure, format } => trends::run(clinic, &id, measure.as_deref(), format).await,
+        Command::ConfirmDry { call_id, undo } => care::confirm_dry(store, &call_id, !undo).await,
+        Command::Import { file, format } => import::run(store, &file, format).await,
     };
     store.close().await;
     done
@@ -113,8 +160,8 @@ async fn add(store: &Store, args: &AddArgs) -> anyhow::Result<()> {
     }
 }
 
-async fn list(store: &Store, format: RowFormat) -> anyhow::Result<()> {
-    let patients = store.list_patients().await?;
+async fn list(clinic: &Clinic<'_>, format: RowFormat) -> anyhow::Result<()> {
+    let patients = clinic.store.list_patients().await?;
     let row = |patient: &Patient| {
         let details = &patient.details;
         [
@@ -130,17 +177,29 @@ async fn list(store: &Store, format: RowFormat) -> anyhow::Result<()> {
     };
     let header = ["id", "external_id", "name", "phone", "birth_date", "sex", "language", "timezone"];
     match format {
-        RowFormat::Table => output::table(header, patients.iter().map(row).collect()),
+        RowFormat::Table => {
+            let marked = |patient: &Patient| {
+                let mut row = row(patient);
+                row[6] = language(clinic, patient);
+                row
+            };
+            output::table(header, patients.iter().map(marked).collect())
+        }
         RowFormat::Json => output::json(&patients),
         RowFormat::Csv => output::csv(&header, &patients.iter().map(row).collect::<Vec<_>>()),
     }
 }
 
-async fn show(store: &Store, id: &str, format: Format) -> anyhow::Result<()> {
-    let id = PatientId::parse(id).map_err(|invalid| bad_input(invalid.to_string()))?;
-    let patient = store.get_patient(&id).await?;
+async fn show(clinic: &Clinic<'_>, id: &str, format: Format) -> anyhow::Result<()> {
+    let id = patient_id(id)?;
+    let patient = clinic.store.get_patient(&id).await?;
+    let profile = clinic.store.care_profile(&id).await?;
     if format == Format::Json {
-        return output::json(&patient);
+        let mut object = serde_json::to_value(&patient)?;
+        if let Some(map) = object.as_object_mut() {
+            map.insert("care".to_owned(), profile.to_json());
+        }
+        return output::json(&object);
     }
     let details = &patient.details;
     let rows = [
@@ -150,100 +209,23 @@ async fn show(store: &Store, id: &str, format: Format) -> anyhow::Result<()> {
         ("phone", details.phone.expose().to_owned()),
         ("birth date", details.birth_date.to_string()),
         ("sex", sex(&patient)),
-        ("language", details.language.clone()),
+        ("language", language(clinic, &patient)),
         ("time zone", details.timezone.clone()),
     ];
-    output::table(["field", "value"], rows.map(|(name, value)| [name.to_owned(), value]).into())
+    let rows = rows.into_iter().chain(care::rows(&profile, &patient));
+    output::table(["field", "value"], rows.map(|(name, value)| [name.to_owned(), value]).collect())
+}
+
+/// The language with a warning where nobody with clinical training has seen the texts that are spoken in it.
+fn language(clinic: &Clinic<'_>, patient: &Patient) -> String {
+    let code = &patient.details.language;
+    clinic.protocol.mark(code).map_or_else(|| code.clone(), |mark| format!("{code} ({mark})"))
+}
+
+fn patient_id(text: &str) -> anyhow::Result<PatientId> {
+    PatientId::parse(text).map_err(|invalid| bad_input(invalid.to_string()))
 }
 
 fn sex(patient: &Patient) -> String {
     serde_json::to_value(patient.details.sex).ok().and_then(|sex| sex.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
-async fn import(store: &Store, file: &Path, format: Format) -> anyhow::Result<()> {
-    let mut text = Vec::new();
-    if file == Path::new("-") {
-        std::io::stdin().lock().read_to_end(&mut text).context("cannot read standard input")?;
-    } else {
-        text = std::fs::read(file).map_err(|error| bad_input(format!("cannot read {}: {error}", file.display())))?;
-    }
-    let rows = read_rows(&text)
-        .map_err(|problem| bad_input(format!("{}: {problem}; nothing was imported", file.display())))?;
-    let patients: Vec<NewPatient> = rows.iter().map(|(_, patient)| patient.clone()).collect();
-    let summary = store.import_patients(&patients).await?;
-    if !summary.conflicts.is_empty() {
-        let taken: Vec<String> =
-            summary.conflicts.iter().filter_map(|at| rows.get(*at)).map(|(place, _)| place.clone()).collect();
-        return Err(bad_input(format!(
-            "{}: {}: external_id: expected one that no other patient has; nothing was imported",
-            file.display(),
-            taken.join(", ")
-        )));
-    }
-    match format {
-        Format::Table => {
-            output::line(&format!("{} patients added, {} known already", summary.added, summary.unchanged))
-        }
-        Format::Json => output::json(&json!({"added": summary.added, "unchanged": summary.unchanged})),
-    }
-}
-
-/// Reads the rows of an import file, each with the place where it stands. Errors name place and field, never a value.
-fn read_rows(text: &[u8]) -> Result<Vec<(String, NewPatient)>, String> {
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(text);
-    let header = reader.headers().map_err(|_| "the header cannot be read: expected UTF-8 text".to_owned())?;
-    if header != HEADER.as_slice() {
-        return Err(format!("row 1 (line 1): expected the header {}", HEADER.join(",")));
-    }
-    let mut rows = Vec::new();
-    for (row, record) in (2..).zip(reader.records()) {
-        let record = record.map_err(|error| {
-            let line = error.position().map_or(0, csv::Position::line);
-            format!("row {row} (line {line}): cannot be read: expected UTF-8 text with closed quotes")
-        })?;
-        let place = format!("row {row} (line {})", record.position().map_or(0, csv::Position::line));
-        if record.len() != HEADER.len() {
-            return Err(format!("{place}: expected {} fields, got {}", HEADER.len(), record.len()));
-        }
-        let field = |index| record.get(index).unwrap_or_default();
-        let patient = NewPatient::from_fields(field(0), field(1), field(2), field(3), field(4), field(5), field(6))
-            .map_err(|invalid| format!("{place}: {invalid}"))?;
-        rows.push((place, patient));
-    }
-    Ok(rows)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    const GOOD: &str = "external_id,name,phone,birth_date,sex,language,timezone\n\
-        A-1,\"Example, Ada\",+12025550101,1948-04-01,female,en,America/New_York\n";
-
-    #[test]
-    fn a_good_file_is_read_also_with_a_byte_order_mark_and_crlf() {
-        let text = format!("\u{feff}{}", GOOD.replace('\n', "\r\n"));
-        let rows = read_rows(text.as_bytes()).unwrap();
-        assert_eq!(rows.len(), 1);
-        assert_eq!(rows[0].1.name, "Example, Ada");
-    }
-
-    #[test]
-    fn mistakes_are_placed_and_values_not_repeated() {
-        for (from, to, said) in [
-            ("+12025550101", "12025550101", "row 2 (line 2): phone: expected"),
-            ("1948-04-01", "April", "birth_date"),
-            (",en,", ",", "expected 7 fields, got 6"),
-            ("external_id", "id", "row 1 (line 1): expected the header external_id,name"),
-            ("female", "f\u{fffd}", "sex"),
-        ] {
-            let problem = read_rows(GOOD.replace(from, to).as_bytes()).unwrap_err();
-            assert!(problem.contains(said), "{problem}");
-            assert!(!problem.contains("Ada") && !problem.contains("2025550101") && !problem.contains("April"));
-        }
-        assert!(read_rows(b"").is_err());
-        assert!(read_rows(b"\xff\xfe\x00").is_err());
-    }
 }

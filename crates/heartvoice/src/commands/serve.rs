@@ -39,6 +39,9 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> anyhow::Result<()> {
     if config.get("TWILIO_AUTH_TOKEN").is_none() {
         tracing::warn!("TWILIO_AUTH_TOKEN is not set: every webhook will be refused");
     }
+    if ["STAFF_PHONE", "STAFF_EMAIL", "STAFF_WEBHOOK_URL"].iter().all(|name| config.get(name).is_none()) {
+        tracing::warn!("neither STAFF_PHONE, STAFF_EMAIL nor STAFF_WEBHOOK_URL is set: nobody is told of alerts");
+    }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), production = config.is_production(), "starting");
     let mut stop = StopRequests::listen()?;
     let store_config = config.store();

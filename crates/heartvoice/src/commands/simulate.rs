@@ -11,7 +11,7 @@ use clap::Subcommand;
 pub(crate) enum Command {
     /// Telephones a server as Twilio would, with recorded or scripted speech
     Call(call::Args),
-    /// The agents service: signed URLs and conversations
+    /// The agents service: conversations, and an account to keep agents in
     #[command(name = "elevenlabs")]
     ElevenLabs(elevenlabs::Args),
     /// Twilio's REST interface: calls and messages

@@ -42,8 +42,8 @@ pub(crate) struct Found {
 /// One source: names of settings to values. Names may be `NAME` or `NAME_FILE`.
 pub(crate) type Layer = BTreeMap<String, Found>;
 
-/// Longest file that a `..._FILE` setting may name; a secret has a line.
-const SECRET_FILE_MAX: u64 = 64 * 1024;
+/// Longest file that a `..._FILE` setting may name; a secret has a line, a protocol a thousand.
+const SECRET_FILE_MAX: u64 = 1024 * 1024;
 
 /// True for names that a settings file may hold.
 fn is_known(name: &str) -> bool {
@@ -180,7 +180,9 @@ fn read_secret(path: &Path) -> Result<String, String> {
     if std::fs::metadata(path).map_err(fail)?.len() > SECRET_FILE_MAX {
         return Err(format!("{} is too large for a setting", path.display()));
     }
-    Ok(std::fs::read_to_string(path).map_err(fail)?.trim().to_owned())
+    let text = std::fs::read_to_string(path).map_err(fail)?;
+    // Of a document with lines the beginning stays, so that faults are named with their line.
+    Ok(if text.trim().contains('\n') { text.trim_end() } else { text.trim() }.to_owned())
 }
 
 /// Every setting, in the order of its declaration.

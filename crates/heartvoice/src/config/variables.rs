@@ -2,6 +2,10 @@
 
 use crate::logging;
 use clinic::PhoneNumber;
+use clinic::alerts::QuietHours;
+use clinic::alerts::escalation::MAX_CONTACTS;
+use clinic::protocol::Protocol;
+use clinic::risk::Model;
 use std::net::IpAddr;
 
 /// What a setting may hold.
@@ -21,8 +25,16 @@ pub(crate) enum Kind {
     Port,
     /// A telephone number.
     Phone,
+    /// Telephone numbers, separated by commas.
+    Phones,
     /// An electronic mail address.
     Email,
+    /// Electronic mail addresses, separated by commas.
+    Emails,
+    /// Hours of every day.
+    QuietHours,
+    /// An IANA time zone.
+    TimeZone,
     /// The master key of the store.
     MasterKey,
     /// A number of days.
@@ -35,6 +47,10 @@ pub(crate) enum Kind {
     SomeOf(&'static [&'static str]),
     /// Which log lines are written.
     LogFilter,
+    /// A clinical protocol, usually named by `PROTOCOL_FILE`.
+    Protocol,
+    /// A risk model, usually named by `RISK_MODEL_FILE`.
+    Model,
     /// Anything: `NODE_ENV` belongs to other programs as well.
     Anything,
 }
@@ -50,7 +66,7 @@ pub(crate) struct Variable {
 const HTTP: Kind = Kind::Url(&["https", "http"]);
 
 /// All settings, in the order in which they are shown.
-pub(crate) static VARIABLES: [Variable; 33] = [
+pub(crate) static VARIABLES: [Variable; 42] = [
     variable("HEARTVOICE_ENV", Kind::OneOf(&["development", "production"]), None),
     variable("NODE_ENV", Kind::Anything, None),
     variable("PUBLIC_BASE_URL", HTTP, None),
@@ -70,6 +86,8 @@ pub(crate) static VARIABLES: [Variable; 33] = [
     variable("ELEVENLABS_AGENT_ID", Kind::Word, None),
     variable("ELEVENLABS_BASE_URL", HTTP, Some("https://api.elevenlabs.io")),
     variable("ELEVENLABS_WEBHOOK_SECRET", Kind::Secret, None),
+    variable("ELEVENLABS_LLM", Kind::Word, Some("gemini-2.5-flash")),
+    variable("ELEVENLABS_VOICE_ID", Kind::Word, None),
     variable("ELEVENLABS_BACKUP_API_KEY", Kind::Secret, None),
     variable("ELEVENLABS_BACKUP_AGENT_ID", Kind::Word, None),
     variable("ELEVENLABS_BACKUP_BASE_URL", HTTP, None),
@@ -77,11 +95,18 @@ pub(crate) static VARIABLES: [Variable; 33] = [
     variable("OPENAI_BASE_URL", HTTP, None),
     variable("OPENAI_REALTIME_MODEL", Kind::Word, None),
     variable("BACKUP_CHAIN", Kind::SomeOf(&["elevenlabs-backup", "openai", "script"]), None),
-    variable("STAFF_PHONE", Kind::Phone, None),
+    variable("STAFF_PHONE", Kind::Phones, None),
     variable("STAFF_WEBHOOK_URL", Kind::SecretUrl(&["https", "http"]), None),
-    variable("STAFF_EMAIL", Kind::Email, None),
+    variable("STAFF_WEBHOOK_SECRET", Kind::Secret, None),
+    variable("STAFF_EMAIL", Kind::Emails, None),
     variable("SMTP_URL", Kind::SecretUrl(&["smtp", "smtps"]), None),
+    variable("SMTP_FROM", Kind::Email, None),
+    variable("QUIET_HOURS", Kind::QuietHours, None),
+    variable("STAFF_TIMEZONE", Kind::TimeZone, Some("UTC")),
     variable("NURSE_LINE", Kind::Phone, None),
+    variable("PROTOCOL", Kind::Protocol, None),
+    variable("RISK_MODEL", Kind::Model, None),
+    variable("SHADOW_MODEL", Kind::Model, None),
     variable("HEARTVOICE_LOG", Kind::LogFilter, Some("info")),
     variable("HEARTVOICE_LOG_FORMAT", Kind::OneOf(&["text", "json"]), Some("text")),
 ];
@@ -108,10 +133,22 @@ impl Kind {
             Self::Phone => {
                 (PhoneNumber::parse(value).is_ok(), "a telephone number in E.164 form such as +15005550006".to_owned())
             }
-            Self::Email => (
-                value.split_once('@').is_some_and(|(name, host)| !name.is_empty() && host.contains('.')),
-                "a mail address".to_owned(),
+            Self::Phones => (
+                listed(value).len() <= MAX_CONTACTS
+                    && listed(value).iter().all(|number| PhoneNumber::parse(number).is_ok()),
+                "telephone numbers in E.164 form such as +15005550006,+15005550007, at most 20".to_owned(),
             ),
+            Self::Email => (is_email(value), "a mail address".to_owned()),
+            Self::Emails => (
+                listed(value).len() <= MAX_CONTACTS && listed(value).iter().all(|address| is_email(address)),
+                "mail addresses separated by commas, at most 20".to_owned(),
+            ),
+            Self::QuietHours => {
+                (value.parse::<QuietHours>().is_ok(), "two different times of day such as 21:00-07:00".to_owned())
+            }
+            Self::TimeZone => {
+                (jiff::tz::TimeZone::get(value).is_ok(), "an IANA time zone such as America/New_York".to_owned())
+            }
             Self::MasterKey => (
                 store::MasterKey::from_hex(value).is_ok(),
                 "64 hexadecimal digits; `heartvoice keys generate` makes some".to_owned(),
@@ -127,6 +164,17 @@ impl Kind {
                 format!("some of {} separated by commas", words.join(", ")),
             ),
             Self::LogFilter => (logging::is_filter(value), logging::EXPECTED.to_owned()),
+            Self::Protocol => match Protocol::parse(value) {
+                Ok(_) => (true, String::new()),
+                Err(faults) => {
+                    let first = faults.first().map(ToString::to_string).unwrap_or_default();
+                    (false, format!("a whole protocol (`heartvoice protocol check` names every fault), but {first}"))
+                }
+            },
+            Self::Model => match Model::from_json(value) {
+                Ok(_) => (true, String::new()),
+                Err(error) => (false, format!("a risk model as `heartvoice model train` writes it, but {error}")),
+            },
             Self::Anything => (true, String::new()),
         };
         if accepted { Ok(()) } else { Err(expected) }
@@ -139,13 +187,27 @@ impl Kind {
 
     /// True when a wrong value may be repeated in an error: it is neither secret nor somebody's number or address.
     pub(crate) fn may_be_repeated(self) -> bool {
-        !self.is_secret() && !matches!(self, Self::Phone | Self::Email | Self::SecretUrl(_))
+        !self.is_secret()
+            && !matches!(
+                self,
+                Self::Protocol
+                    | Self::Model
+                    | Self::Phone
+                    | Self::Phones
+                    | Self::Email
+                    | Self::Emails
+                    | Self::SecretUrl(_)
+            )
     }
 
     /// The value as it may be shown.
     pub(crate) fn shown(self, value: &str) -> String {
         match self {
             kind if kind.is_secret() => "********".to_owned(),
+            Self::Protocol => Protocol::parse(value)
+                .map_or_else(|_| "not a protocol".to_owned(), |known| format!("{} {}", known.name, known.version)),
+            Self::Model => Model::from_json(value)
+                .map_or_else(|_| "not a model".to_owned(), |known| format!("{} {}", known.name, known.version)),
             Self::SecretUrl(schemes) if schemes.contains(&"sqlite") && value.starts_with("sqlite") => value.to_owned(),
             Self::SecretUrl(_) => match value.split_once("://") {
                 Some((scheme, _)) => format!("{scheme}://********"),
@@ -159,6 +221,18 @@ impl Kind {
 /// An address to listen on; `localhost` is understood.
 pub(crate) fn address(text: &str) -> Option<IpAddr> {
     if text == "localhost" { Some(IpAddr::from([127, 0, 0, 1])) } else { text.parse().ok() }
+}
+
+/// The members of a list separated by commas.
+pub(crate) fn listed(value: &str) -> Vec<&str> {
+    value.split(',').map(str::trim).collect()
+}
+
+fn is_email(value: &str) -> bool {
+    let parts = value.split_once('@');
+    parts.is_some_and(|(name, host)| {
+        !name.is_empty() && host.contains('.') && !value.chars().any(|c| c.is_whitespace() || c == ',')
+    })
 }
 
 fn is_url(value: &str, schemes: &[&str]) -> bool {
@@ -198,6 +272,14 @@ mod tests {
             ("DATABASE_URL", "sqlite:///var/lib/hv.db", true),
             ("DATABASE_URL", "mysql://db", false),
             ("STAFF_PHONE", "5550100", false),
+            ("STAFF_PHONE", "+15005550006, +15005550007", true),
+            ("STAFF_PHONE", "+15005550006,", false),
+            ("STAFF_EMAIL", "a@example.org,b@example.org", true),
+            ("STAFF_EMAIL", "a@example.org b@example.org", false),
+            ("QUIET_HOURS", "21:00-07:00", true),
+            ("QUIET_HOURS", "9pm-7am", false),
+            ("STAFF_TIMEZONE", "Europe/Berlin", true),
+            ("STAFF_TIMEZONE", "CEST+2", false),
             ("ENCRYPTION_KEY", "abc", false),
             ("BACKUP_CHAIN", "openai, script", true),
             ("BACKUP_CHAIN", "openai;script", false),

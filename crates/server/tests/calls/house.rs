@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use call::twilio::signature;
-use clinic::{CallRecord, NewPatient};
+use clinic::{CallRecord, NewPatient, PhoneNumber};
 use futures_util::{SinkExt, StreamExt};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -18,6 +18,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 pub(crate) const ACCOUNT: &str = "AC0123456789abcdef0123456789abcdef";
 pub(crate) const TOKEN: &str = "token-of-the-tests";
+pub(crate) const WEBHOOK_SECRET: &str = "wsec_of-the-tests";
 pub(crate) const NUMBER: &str = "+15005550006";
 pub(crate) const STREAM: &str = "MZ00112233445566778899aabbccddeeff";
 
@@ -38,6 +39,11 @@ pub(crate) struct Answer {
 
 impl House {
     pub(crate) async fn open(agent: SimConfig) -> Self {
+        Self::open_with(agent, "http://127.0.0.1:9").await
+    }
+
+    /// As [`Self::open`], with Twilio's REST interface at `twilio`.
+    pub(crate) async fn open_with(agent: SimConfig, twilio: &str) -> Self {
         let data = tempfile::tempdir().unwrap();
         let config = StoreConfig {
             database_url: format!("sqlite://{}", data.path().join("test.db").display()),
@@ -58,14 +64,17 @@ impl House {
                 api_key: SecretString::from("key"),
                 agent_id: "agent_1".into(),
             }),
+            elevenlabs_webhook_secret: Some(SecretString::from(WEBHOOK_SECRET)),
             twilio: TwilioSettings {
                 account_sid: Some(ACCOUNT.into()),
                 auth_token: Some(SecretString::from(TOKEN)),
                 api_key: None,
-                base_url: "http://127.0.0.1:9".into(),
+                phone_number: PhoneNumber::parse("+15005550010").ok(),
+                base_url: twilio.into(),
             },
-            call: call::CallConfig::default(),
             max_calls: 8,
+            max_outgoing_calls: 4,
+            ..Settings::local(listener.local_addr().unwrap())
         };
         let server = Server::start_on(listener, settings, store.clone()).unwrap();
         Self { server, store, agent, base, http: reqwest::Client::new(), _data: data }

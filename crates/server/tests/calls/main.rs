@@ -4,4 +4,6 @@
 mod bridging;
 mod house;
 mod media_sockets;
+mod outgoing;
+mod post_call;
 mod webhooks;

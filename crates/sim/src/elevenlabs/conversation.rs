@@ -103,6 +103,9 @@ pub struct Conversation {
     pub(super) repeated: bool,
     pub(super) unanswered: u32,
     said_anything: bool,
+    /// What the client told, for an agent that follows it.
+    pub(super) told: super::follow::Told,
+    pub(super) patient_name: String,
 }
 
 impl Conversation {
@@ -133,6 +136,8 @@ impl Conversation {
             repeated: false,
             unanswered: 0,
             said_anything: false,
+            told: super::follow::Told::default(),
+            patient_name: String::new(),
             config,
         }
     }
@@ -193,6 +198,11 @@ impl Conversation {
         let name = init.variables.get("patient_name").and_then(Value::as_str);
         if let Some((_, script)) = self.config.scripts_by_patient.iter().find(|(who, _)| Some(who.as_str()) == name) {
             self.script = script.clone();
+        }
+        self.patient_name = name.unwrap_or_default().to_owned();
+        if self.script.follows() {
+            let named = init.language.clone().or_else(|| Some(init.variables.get("language")?.as_str()?.to_owned()));
+            self.script.greet(named.as_deref().unwrap_or("en"), &self.patient_name);
         }
         if let (Some(first), Some(Beat::Say { text, clip, .. })) = (init.first_message, self.script.beats.first_mut()) {
             (*text, *clip) = (first, None);
@@ -266,6 +276,15 @@ impl Conversation {
                     self.plan(now, Planned::Audio { event_id, bytes, alignment, is_final });
                 }
             }
+            Beat::Follow => {
+                let beats = self.follow();
+                self.script.beats.splice(self.beat..self.beat, beats);
+            }
+            Beat::IfYes(then) => {
+                if matches!(self.answer.as_str(), "yes" | "true") {
+                    self.script.beats.insert(self.beat, *then);
+                }
+            }
             Beat::EndCall => {
                 let (event_id, id) = (self.new_id(), format!("end_call_{}", self.beat));
                 self.event(now, events::agent_tool_request(event_id, &id, "end_call", "system"));
@@ -293,6 +312,7 @@ impl Conversation {
         }
         self.event(now, events::agent_response(id, text));
         let ulaw = clip.and_then(crate::assets::clip).map(|clip| clip.ulaw.to_vec());
+        let ulaw = ulaw.or_else(|| crate::assets::agent_voice(text, &self.patient_name));
         let ulaw = ulaw.unwrap_or_else(|| synth::babble(text, self.config.seed));
         self.reply.until = now + ulaw.len() as u64 / 8;
         let format = self.output_format();

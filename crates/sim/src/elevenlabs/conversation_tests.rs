@@ -121,14 +121,14 @@ fn a_check_in_is_asked_answered_and_ended_by_the_agent() {
         .iter()
         .filter_map(|frame| frame["user_transcription_event"]["user_transcript"].as_str())
         .collect();
-    assert_eq!(users[1], "One hundred and eighty two pounds.");
+    assert_eq!(users[1], "The same as last week. One hundred and eighty two pounds.");
     assert_eq!(users.len(), 5);
     let tools: Vec<String> = line
         .of("client_tool_call")
         .iter()
         .map(|f| format!("{} {}", f["client_tool_call"]["tool_name"], f["client_tool_call"]["parameters"]))
         .collect();
-    assert_eq!(tools[1], r#""record_answer" {"question":"weight","value":"182"}"#);
+    assert_eq!(tools[1], r#""record_answer" {"question":"weight","value":"182 lb"}"#);
     assert_eq!(tools.iter().filter(|t| t.starts_with("\"start_task\"")).count(), 3);
     assert_eq!(tools.iter().filter(|t| t.starts_with("\"end_task\"")).count(), 3);
     assert!(line.chat.stats().protocol_errors.is_empty());

@@ -42,10 +42,15 @@ impl Conversation {
             "client_tool_result" => self.handle_tool_result(now, &message),
             "user_message" | "multimodal_message" => {
                 let text = message.pointer("/text/text").or_else(|| message.get("text")).and_then(Value::as_str);
-                if let Some(text) = text
-                    && matches!(self.state, State::Listening { .. })
-                {
-                    self.turn_done(now, Some(text.to_owned()));
+                let Some(text) = text.map(str::to_owned) else { return };
+                if self.script.follows() && text.contains("exactly: \"") {
+                    self.note_context("red_flag", &text);
+                    if matches!(self.state, State::Listening { .. }) {
+                        self.script.beats.insert(self.beat, Beat::Follow);
+                        self.state = State::Ready;
+                    }
+                } else if matches!(self.state, State::Listening { .. }) {
+                    self.turn_done(now, Some(text));
                 }
             }
             "user_activity" => {
@@ -53,7 +58,11 @@ impl Conversation {
                     *since = now;
                 }
             }
-            "contextual_update" | "feedback" | "mcp_tool_approval_result" => {}
+            "contextual_update" => {
+                let text = |name: &str| message.get(name).and_then(Value::as_str).unwrap_or_default();
+                self.note_context(text("context_id"), text("text"));
+            }
+            "feedback" | "mcp_tool_approval_result" => {}
             _ => self.invalid(now, &format!("unknown message type '{kind}'")),
         }
     }
@@ -159,6 +168,7 @@ impl Conversation {
             self.stats.protocol_errors.push(format!("second result for {id}"));
             return;
         }
+        self.note_tool_result(&result);
         self.stats.tool_results.push((id.clone(), result, is_error));
         match &self.state {
             State::Tool { id: open, name, .. } if *open == id => {
@@ -195,7 +205,11 @@ impl Conversation {
         }
         self.unanswered += 1;
         self.answer = "unanswered".to_owned();
-        if self.unanswered >= 2 {
+        if self.unanswered >= 2 && self.script.follows() {
+            // The client decides what that means.
+            self.unanswered = 0;
+            self.state = State::Ready;
+        } else if self.unanswered >= 2 {
             // Nobody there: say goodbye.
             let last = self.script.beats.iter().rposition(|beat| matches!(beat, Beat::Say { .. }));
             self.beat = last.map_or(self.beat, |last| last.max(self.beat));

@@ -17,6 +17,8 @@ pub struct Refusal {
 pub struct Init {
     /// Words to begin with instead of the agent's own.
     pub first_message: Option<String>,
+    /// Language to speak instead of the agent's own.
+    pub language: Option<String>,
     /// A conversation without audio.
     pub text_only: bool,
     /// Dynamic variables.
@@ -57,6 +59,7 @@ impl Init {
         let is_true = |pointer: &str| at(pointer).and_then(Value::as_bool).unwrap_or(false);
         Ok(Self {
             first_message: at("/agent/first_message").and_then(Value::as_str).map(|text| fill(text, &variables)),
+            language: at("/agent/language").and_then(Value::as_str).map(str::to_owned),
             // The Python SDK puts text_only one level too high.
             text_only: is_true("/conversation/text_only") || is_true("/text_only"),
             variables,

@@ -7,6 +7,7 @@ pub mod conversation;
 mod ear;
 mod events;
 pub mod faults;
+mod follow;
 mod hearing;
 pub mod init;
 mod rest;

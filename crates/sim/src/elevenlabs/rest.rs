@@ -1,4 +1,9 @@
-//! Signed URLs: issued over REST, checked at the WebSocket handshake.
+//! The REST interface: signed URLs, issued here and checked at the WebSocket handshake, and the account's settings.
+
+pub(super) mod account;
+pub(super) mod admin;
+mod checks;
+mod merge;
 
 use crate::rng::Rng;
 use serde_json::{Value, json};

@@ -1,5 +1,6 @@
 //! What the simulated agent says and does, as a list of beats.
 
+use clinic::protocol::Protocol;
 use serde_json::{Value, json};
 
 /// One thing the agent does.
@@ -41,6 +42,10 @@ pub enum Beat {
         /// Whether to add `is_final`, which real servers send though their contract does not have it.
         is_final: bool,
     },
+    /// Do what the client's last answer said comes next.
+    Follow,
+    /// Do this when the caller's last words meant yes.
+    IfYes(Box<Beat>),
     /// End the call as the `end_call` tool does: request, response, close 1000.
     EndCall,
 }
@@ -74,9 +79,39 @@ pub struct Script {
 }
 
 /// Names of the scripts [`Script::named`] knows.
-pub const SCRIPT_NAMES: &[&str] = &["check-in", "sdk-check", "parrot"];
+pub const SCRIPT_NAMES: &[&str] = &["visit", "check-in", "sdk-check", "parrot"];
 
 impl Script {
+    /// A visit: the greeting and the question who is speaking, then whatever the client says comes next.
+    #[must_use]
+    pub fn visit() -> Self {
+        let protocol = Protocol::shipped();
+        let mut beats = Vec::new();
+        beats.push(Beat::Say { text: protocol.text("en", "greeting", ""), clip: None, interruptible: true });
+        beats.push(Beat::Listen(Listen { end_silence_ms: 600, ..Listen::default() }));
+        beats.push(Beat::Wait(100));
+        let parameters = json!({"birth_date": "$answer"});
+        beats.push(Beat::Tool { name: "verify_identity".to_owned(), parameters });
+        beats.push(Beat::Follow);
+        Self { name: "visit".to_owned(), beats }
+    }
+
+    /// True for a script that does what the client tells it.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        self.beats.contains(&Beat::Follow)
+    }
+
+    /// Greets in this language by this name.
+    pub(super) fn greet(&mut self, language: &str, name: &str) {
+        let protocol = Protocol::shipped();
+        let words =
+            format!("{} {}", protocol.text(language, "greeting", name), protocol.text(language, "identify", name));
+        if let Some(Beat::Say { text, .. }) = self.beats.first_mut() {
+            *text = words;
+        }
+    }
+
     /// The check-in: greeting and breathing, weight, reading, counting, sustained vowel, goodbye.
     #[must_use]
     pub fn check_in() -> Self {
@@ -170,6 +205,7 @@ impl Script {
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         match name {
+            "visit" => Some(Self::visit()),
             "check-in" => Some(Self::check_in()),
             "sdk-check" => Some(Self::sdk_check()),
             "parrot" => Some(Self::parrot()),

@@ -1,15 +1,17 @@
 //! The listener, the handshakes and the task of each conversation.
 
 use super::conversation::{Conversation, Out};
-use super::rest::{self, Signatures};
+use super::rest::account::Account;
+use super::rest::{self, Signatures, admin};
 use super::{ConversationStats, Fault, Faults, SimConfig, Stats};
 use crate::SimError;
 use crate::rng::Rng;
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use axum::serve::ListenerExt as _;
@@ -19,7 +21,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,6 +32,8 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Largest message accepted, far above any chunk of caller audio.
 const MAX_MESSAGE: usize = 1 << 20;
+/// Largest body of a request, far above the settings of an agent.
+const MAX_BODY: usize = 4 << 20;
 
 /// The simulated service.
 #[derive(Debug)]
@@ -49,6 +53,7 @@ impl ElevenLabsSim {
             addr,
             began: Instant::now(),
             signatures: Mutex::new(Signatures::new(config.seed, config.api_key.is_some())),
+            account: Mutex::new(Account::new(config.seed)),
             conversations: Mutex::default(),
             live: AtomicU64::new(0),
             counted: Mutex::default(),
@@ -61,7 +66,8 @@ impl ElevenLabsSim {
             .route("/v1/convai/conversation/get-signed-url", get(signed_url))
             .route("/v1/convai/conversation/get_signed_url", get(signed_url))
             .route("/v1/convai/conversation", get(conversation))
-            .fallback(|| async { (StatusCode::NOT_FOUND, Json(serde_json::json!({"detail": "Not Found"}))) })
+            .fallback(settings)
+            .layer(DefaultBodyLimit::max(MAX_BODY))
             .with_state(Arc::clone(&service));
         let stop = service.stop.clone();
         service.tasks.spawn(async move {
@@ -106,6 +112,12 @@ impl Running {
         Stats { signed_urls, refused, conversations }
     }
 
+    /// How many requests changed something in the account: agents, tools, documents, webhooks, settings.
+    #[must_use]
+    pub fn settings_changed(&self) -> u64 {
+        lock(&self.service.account).writes()
+    }
+
     /// Closes the listener and drops every conversation.
     pub async fn shutdown(self) {
         self.service.stop.cancel();
@@ -121,6 +133,7 @@ struct Service {
     config: Arc<SimConfig>,
     began: Instant,
     signatures: Mutex<Signatures>,
+    account: Mutex<Account>,
     conversations: Mutex<Vec<Arc<Mutex<Conversation>>>>,
     live: AtomicU64,
     /// Signed URLs issued, requests refused.
@@ -168,6 +181,13 @@ impl Service {
         None
     }
 
+    /// True for an agent whose settings let nobody in without a signed URL or a key.
+    fn needs_proof(&self, agent_id: &str) -> bool {
+        let account = lock(&self.account);
+        account.agent(agent_id).and_then(|agent| agent.pointer("/platform_settings/auth/enable_auth")?.as_bool())
+            == Some(true)
+    }
+
     fn key_is_good(&self, headers: &HeaderMap) -> bool {
         let given = headers.get("xi-api-key").and_then(|value| value.to_str().ok()).unwrap_or_default();
         self.config.api_key.as_deref().map_or(!given.is_empty(), |key| key == given)
@@ -210,6 +230,32 @@ async fn signed_url(
     Json(serde_json::json!({"signed_url": url})).into_response()
 }
 
+/// Everything below `/v1` that is not about a conversation.
+async fn settings(
+    State(service): State<Arc<Service>>,
+    method: Method,
+    uri: Uri,
+    Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    if let Some(response) = service.fault_response().await {
+        return response;
+    }
+    if !service.key_is_good(&headers) {
+        return service.refuse(StatusCode::UNAUTHORIZED, rest::unauthorized());
+    }
+    let content_type = headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let now_unix_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let mut account = lock(&service.account);
+    match admin::answer(&mut account, method.as_str(), uri.path(), query, content_type, &body, now_unix_s) {
+        Some((status, body)) => {
+            (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), Json(body)).into_response()
+        }
+        None => (StatusCode::NOT_FOUND, Json(serde_json::json!({"detail": "Not Found"}))).into_response(),
+    }
+}
+
 async fn conversation(
     State(service): State<Arc<Service>>,
     Query(query): Query<HashMap<String, String>>,
@@ -246,7 +292,7 @@ async fn conversation(
             ("api-key", None)
         }
         None if bearer => ("bearer", None),
-        None if service.config.api_key.is_some() => {
+        None if service.config.api_key.is_some() || service.needs_proof(&agent_id) => {
             return service.refuse(StatusCode::UNAUTHORIZED, rest::unauthorized());
         }
         None => ("none", None),
@@ -259,6 +305,10 @@ async fn conversation(
         }
     };
     let faults = service.faults();
+    let config = match lock(&service.account).agent(&agent_id) {
+        Some(agent) => Arc::new(admin::conversation_config(&service.config, agent)),
+        None => Arc::clone(&service.config),
+    };
     let live = service.live.fetch_add(1, Ordering::Relaxed);
     let full = service.config.max_conversations.is_some_and(|most| live >= most);
     let (chat, socket_number) = {
@@ -272,7 +322,7 @@ async fn conversation(
             authorization: authorization.to_owned(),
             ..ConversationStats::default()
         };
-        let chat = Arc::new(Mutex::new(Conversation::new(Arc::clone(&service.config), faults, stats, seed)));
+        let chat = Arc::new(Mutex::new(Conversation::new(config, faults, stats, seed)));
         all.push(Arc::clone(&chat));
         (chat, number)
     };

@@ -79,6 +79,8 @@ pub struct TwilioConfig {
     pub impairments: Impairments,
     /// Answer every so-manyth request with 429.
     pub throttle_every: Option<u64>,
+    /// Make the calls, but lose the answer to every so-manyth request for one.
+    pub lose_answer_every: Option<u64>,
     /// Length of spoken `<Say>` texts relative to a usual voice, in calls made by REST.
     pub say_speed: f64,
     /// Seed of identifiers.
@@ -100,6 +102,7 @@ impl Default for TwilioConfig {
             message_step: Duration::from_millis(100),
             impairments: Impairments::default(),
             throttle_every: None,
+            lose_answer_every: None,
             say_speed: 1.0,
             seed: 1,
         }
@@ -163,12 +166,12 @@ impl TwilioSim {
         });
         let router = Router::new()
             .route("/2010-04-01/Accounts/{account}", get(account))
-            .route("/2010-04-01/Accounts/{account}/Calls.json", post(rest_calls::create))
+            .route("/2010-04-01/Accounts/{account}/Calls.json", get(rest_calls::list).post(rest_calls::create))
             .route("/2010-04-01/Accounts/{account}/Calls/{file}", get(rest_calls::read).post(rest_calls::update))
             .route("/2010-04-01/Accounts/{account}/Calls/{sid}/Streams.json", post(rest_calls::start_stream))
             .route("/2010-04-01/Accounts/{account}/Calls/{sid}/Streams/{file}", post(rest_calls::stop_stream))
             .route("/2010-04-01/Accounts/{account}/Calls/{sid}/Recordings.json", post(rest_calls::record))
-            .route("/2010-04-01/Accounts/{account}/Messages.json", post(rest_messages::create))
+            .route("/2010-04-01/Accounts/{account}/Messages.json", post(rest_messages::create).get(rest_messages::list))
             .route("/2010-04-01/Accounts/{account}/Messages/{file}", get(rest_messages::read))
             .fallback(|uri: axum::http::Uri| async move { answer(Err(ApiError::not_found(uri.path()))) })
             .with_state(Arc::clone(&hub));
@@ -211,6 +214,7 @@ impl TwilioRunning {
         let (status, watched) = watch::channel("ringing".to_owned());
         let setup = caller.into_setup(receiver, status);
         self.hub.add_call(CallEntry {
+            number: self.hub.created.load(Ordering::Relaxed),
             sid: setup.call_sid.clone(),
             to: setup.caller.to.clone(),
             from: setup.caller.from.clone(),
@@ -274,6 +278,8 @@ impl TwilioRunning {
 /// A call known to REST.
 #[derive(Debug)]
 pub(super) struct CallEntry {
+    /// Calls created before it.
+    pub(super) number: u64,
     pub(super) sid: String,
     pub(super) to: String,
     pub(super) from: String,

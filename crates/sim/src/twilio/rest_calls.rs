@@ -12,8 +12,8 @@ use crate::patient::PatientScript;
 use crate::sound::synth;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::HeaderMap;
-use axum::response::Response;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,6 +27,9 @@ const DETECTION: Duration = Duration::from_millis(1_200);
 /// `Twiml` may be this long.
 const MAX_TWIML: usize = 4_000;
 
+/// Calls of one page, at most.
+const MAX_PAGE: usize = 1_000;
+
 type Result = std::result::Result<(u16, Value), ApiError>;
 
 pub(super) async fn create(
@@ -35,7 +38,36 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    answer(hub.admit(&headers, &account).and_then(|()| begin(&hub, &Form::parse(&body))))
+    let begun = hub.admit(&headers, &account).and_then(|()| begin(&hub, &Form::parse(&body)));
+    let number = hub.created.load(Ordering::Relaxed);
+    if begun.is_ok() && hub.config.lose_answer_every.is_some_and(|every| every > 0 && number.is_multiple_of(every)) {
+        // What a proxy in between says when the answer does not get through.
+        return (StatusCode::BAD_GATEWAY, "bad gateway").into_response();
+    }
+    answer(begun)
+}
+
+/// The calls, newest first, filtered by `To`, `From` and `Status`.
+pub(super) async fn list(
+    State(hub): State<Arc<Hub>>,
+    Path(account): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    answer(hub.admit(&headers, &account).map(|()| {
+        let wanted = Form::parse(&Bytes::from(uri.query().unwrap_or_default().to_owned()));
+        let most = wanted.get("PageSize").and_then(|size| size.parse().ok()).unwrap_or(50_usize).min(MAX_PAGE);
+        let calls = lock(&hub.calls);
+        let is_wanted = |name: &str, value: &str| wanted.get(name).is_none_or(|wanted| wanted == value);
+        let mut found: Vec<&CallEntry> = calls
+            .values()
+            .filter(|call| is_wanted("To", &call.to) && is_wanted("From", &call.from))
+            .filter(|call| is_wanted("Status", &call.status.borrow()))
+            .collect();
+        found.sort_by_key(|call| std::cmp::Reverse(call.number));
+        let list: Vec<Value> = found.into_iter().take(most).map(|call| call.json(&hub.config.account_sid)).collect();
+        (200, json!({"calls": list, "page": 0, "page_size": most, "next_page_uri": null}))
+    }))
 }
 
 fn begin(hub: &Arc<Hub>, form: &Form) -> Result {
@@ -52,7 +84,9 @@ fn begin(hub: &Arc<Hub>, form: &Form) -> Result {
     let sid = hub.new_sid("CA");
     let (commands, receiver) = mpsc::channel(COMMANDS);
     let (status, watched) = watch::channel("queued".to_owned());
+    let number = hub.created.fetch_add(1, Ordering::Relaxed);
     let entry = CallEntry {
+        number,
         sid: sid.clone(),
         to: to.to_owned(),
         from: from.to_owned(),
@@ -65,7 +99,6 @@ fn begin(hub: &Arc<Hub>, form: &Form) -> Result {
     };
     let body = entry.json(&hub.config.account_sid);
     hub.add_call(entry);
-    let number = hub.created.fetch_add(1, Ordering::Relaxed);
     let outbound = Outbound { sid, form: form.clone(), first, number, receiver, status };
     let task_hub = Arc::clone(hub);
     hub.tasks.spawn(async move { outbound.run(&task_hub).await });

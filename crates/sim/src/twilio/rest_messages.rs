@@ -4,7 +4,7 @@ use super::rest::{Form, Hub, MessageEntry, answer, lock};
 use super::rest_json::{ApiError, is_number};
 use super::webhook::{field, rfc2822};
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::Value;
@@ -12,6 +12,9 @@ use std::sync::Arc;
 
 /// Longest text of a message.
 const MAX_BODY: usize = 1_600;
+/// Messages of one page unless asked otherwise, and at most.
+const PAGE: usize = 50;
+const MAX_PAGE: usize = 1_000;
 
 pub(super) async fn create(
     State(hub): State<Arc<Hub>>,
@@ -80,6 +83,24 @@ async fn deliver(hub: &Hub, mut entry: MessageEntry, callback: Option<String>) {
             tracing::warn!(failure.detail, "message callback failed");
         }
     }
+}
+
+/// The newest messages first, those to one number when asked.
+pub(super) async fn list(
+    State(hub): State<Arc<Hub>>,
+    Path(account): Path<String>,
+    Query(query): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Response {
+    answer(hub.admit(&headers, &account).map(|()| {
+        let field = |name: &str| query.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str());
+        let size = field("PageSize").and_then(|size| size.parse().ok()).unwrap_or(PAGE).clamp(1, MAX_PAGE);
+        let to = field("To");
+        let stored = lock(&hub.messages);
+        let found = stored.iter().rev().filter(|message| to.is_none_or(|to| to == message.to)).take(size);
+        let messages: Vec<Value> = found.map(|message| message.json(&hub.config.account_sid)).collect();
+        (200, serde_json::json!({"messages": messages, "page": 0, "page_size": size, "next_page_uri": null}))
+    }))
 }
 
 pub(super) async fn read(

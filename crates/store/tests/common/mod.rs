@@ -51,3 +51,9 @@ pub fn finish() -> FinishCall {
         interruptions: 2,
     }
 }
+
+/// The database itself, past the store.
+pub async fn raw(dir: &Path) -> sqlx::SqliteConnection {
+    use sqlx::Connection;
+    sqlx::SqliteConnection::connect(&config(dir).database_url).await.unwrap()
+}

@@ -5,6 +5,7 @@
 
 mod events;
 mod read;
+pub mod webhook;
 mod write;
 
 pub use events::{QueueStatus, SecondaryEvent, ServerEvent};

@@ -1,8 +1,10 @@
 //! `heartvoice call show`: one call in full.
 
+mod visit;
+
 use super::{object, row, word};
 use crate::output::{self, Format};
-use clinic::{CallId, TimelineKind};
+use clinic::{CallId, Segment, TimelineKind};
 use serde_json::{Value, json};
 use store::Store;
 
@@ -27,10 +29,14 @@ pub(super) async fn whole(store: &Store, id: &CallId) -> anyhow::Result<Value> {
         }
     });
     let transcript: Vec<Value> = transcript.collect();
+    let visit = store.visit(id).await?;
     if let Some(object) = call.as_object_mut() {
         object.insert("transcript".to_owned(), Value::from(transcript));
         object.insert("events".to_owned(), serde_json::to_value(&events)?);
         object.insert("segments".to_owned(), serde_json::to_value(&segments)?);
+        let shown = visit.as_ref().map(|visit| server::visit_json(id, visit));
+        object.insert("visit".to_owned(), shown.unwrap_or_default());
+        object.insert("assessment".to_owned(), visit.and_then(|visit| visit.assessment).unwrap_or_default());
     }
     Ok(call)
 }
@@ -48,10 +54,17 @@ async fn print(store: &Store, id: &CallId) -> anyhow::Result<()> {
     let rows = events.iter().map(|event| [clock(event.at_us), event.kind.name().to_owned(), details(&event.kind)]);
     output::table(["time", "event", "details"], rows.collect())?;
     let segments = store.call_segments(id).await?;
-    if segments.is_empty() {
-        return Ok(());
+    if !segments.is_empty() {
+        output::line("")?;
+        print_segments(&segments)?;
     }
-    output::line("")?;
+    match store.visit(id).await? {
+        Some(visit) => visit::print(&visit),
+        None => Ok(()),
+    }
+}
+
+fn print_segments(segments: &[Segment]) -> anyhow::Result<()> {
     let rows = segments.iter().map(|segment| {
         let value =
             |pointer: &str, decimals| output::number(segment.report.pointer(pointer).and_then(Value::as_f64), decimals);

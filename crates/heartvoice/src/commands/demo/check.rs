@@ -1,8 +1,10 @@
-//! Whether a call of the demonstration did all it should: bridged, analysed, stored.
+//! Whether a call of the demonstration did all it should: bridged, analysed, assessed, stored, and handled rightly.
 
+use super::cast::{Role, Way};
+use super::history::Course;
+use clinic::visit::VisitRecord;
 use clinic::{CallOutcome, CallRecord, Direction, Segment, TimelineEvent, TimelineKind};
 use serde_json::Value;
-use sim::SimError;
 use sim::twilio::CallReport;
 use std::time::Duration;
 use store::{Frame, Store, StoreError};
@@ -10,7 +12,7 @@ use voice::g711::ULAW_SILENCE;
 
 /// Finishing the analysis and the records of a call takes up to this long after its end.
 const STORED_WAIT: Duration = Duration::from_secs(60);
-/// The voice tasks the agent asks for.
+/// The voice tasks of a visit, and the open speech of the call.
 const TASKS: [&str; 3] = ["speech", "counting", "sustained-vowel"];
 /// Frames may still be on the wire when the agent has said goodbye and the stream closes: half a second of audio.
 const IN_FLIGHT_BYTES: usize = 4_000;
@@ -23,6 +25,10 @@ pub(super) struct Finished {
     pub(super) record: Option<CallRecord>,
     pub(super) transcript_turns: usize,
     pub(super) segments: Vec<Segment>,
+    /// What was learned.
+    pub(super) visit: Option<VisitRecord>,
+    /// How it was assessed.
+    pub(super) assessment: Option<Value>,
     pub(super) stored: bool,
     /// What did not go as it should.
     pub(super) problems: Vec<String>,
@@ -48,26 +54,23 @@ impl Finished {
     }
 }
 
-/// Reads back what the store has of a call and compares it with what the telephone noticed.
-pub(super) async fn finished(
-    store: &Store,
-    number: u32,
-    scenario: &'static str,
-    report: Result<CallReport, SimError>,
-) -> Finished {
+/// Reads back what the store has of a call and compares it with what the telephone noticed and what the role wants.
+pub(super) async fn finished(store: &Store, number: u32, role: Role, report: anyhow::Result<CallReport>) -> Finished {
     let mut finished = Finished {
         number,
-        scenario,
+        scenario: role.scenario,
         record: None,
         transcript_turns: 0,
         segments: Vec::new(),
+        visit: None,
+        assessment: None,
         stored: false,
         problems: Vec::new(),
     };
     let report = match report {
         Ok(report) => report,
         Err(error) => {
-            finished.problems.push(format!("the telephone could not be simulated: {error}"));
+            finished.problems.push(format!("the telephone could not be simulated: {error:#}"));
             return finished;
         }
     };
@@ -77,10 +80,13 @@ pub(super) async fn finished(
         finished.problems.push(format!("reading the call back: {error}"));
     }
     finished.stored = finished.record.is_some() && finished.problems.len() == before;
-    let bridged = check_bridged(finished.record.as_ref());
-    let analysed = check_analysed(&finished.segments);
-    finished.problems.extend(bridged);
-    finished.problems.extend(analysed);
+    let mut problems = check_bridged(finished.record.as_ref(), role);
+    if role.expected == CallOutcome::Completed {
+        problems.extend(check_analysed(&finished.segments, role));
+    }
+    problems.extend(check_assessed(&finished, role));
+    problems.extend(check_role(&finished, role));
+    finished.problems.extend(problems);
     finished
 }
 
@@ -102,14 +108,15 @@ fn check_line(report: &CallReport, problems: &mut Vec<String>) {
     }
 }
 
-fn check_bridged(record: Option<&CallRecord>) -> Vec<String> {
+fn check_bridged(record: Option<&CallRecord>, role: Role) -> Vec<String> {
     let Some(record) = record else { return Vec::new() };
     let mut problems = Vec::new();
-    if record.outcome != CallOutcome::Completed {
-        problems.push(format!("outcome {} instead of completed", record.outcome.as_str()));
+    if record.outcome != role.expected {
+        problems.push(format!("outcome {} instead of {}", record.outcome.as_str(), role.expected.as_str()));
     }
-    if record.direction != Direction::Inbound {
-        problems.push("stored as an outgoing call".to_owned());
+    let wanted = if role.way == Way::Inbound { Direction::Inbound } else { Direction::Outbound };
+    if record.direction != wanted {
+        problems.push("stored with the wrong direction".to_owned());
     }
     if record.agents.is_empty() {
         problems.push("no agent carried the call".to_owned());
@@ -117,8 +124,58 @@ fn check_bridged(record: Option<&CallRecord>) -> Vec<String> {
     problems
 }
 
+/// The call has an assessment with the risk that its role wants.
+fn check_assessed(finished: &Finished, role: Role) -> Vec<String> {
+    let Some(assessment) = &finished.assessment else { return vec!["the call was not assessed".to_owned()] };
+    let risk = assessment.get("overall_risk").and_then(Value::as_f64);
+    match (role.risk, risk) {
+        (Some((low, high)), Some(risk)) if (low..=high).contains(&risk) => Vec::new(),
+        (Some((low, high)), risk) => vec![format!("risk {risk:?} instead of {low} to {high}")],
+        (None, None) => Vec::new(),
+        (None, Some(risk)) => vec![format!("a risk of {risk} though there was nothing to interpret")],
+    }
+}
+
+/// What a scenario is there to show.
+fn check_role(finished: &Finished, role: Role) -> Vec<String> {
+    let Some(visit) = &finished.visit else { return vec!["nothing of the visit was stored".to_owned()] };
+    let mut problems = Vec::new();
+    let mut want = |holds: bool, what: &str| {
+        if !holds {
+            problems.push(what.to_owned());
+        }
+    };
+    let answered = |question: &str| visit.answers.iter().any(|answer| answer.question == question && answer.answered);
+    match role.scenario {
+        "red-flag" => {
+            want(visit.red_flags.iter().any(|raised| raised.flag.code == "chest_pain"), "chest pain was not noticed");
+            want(visit.transferred == Some(true), "the patient was not connected with the nurse");
+        }
+        "short-of-breath" => {
+            want(!visit.red_flags.is_empty(), "breathlessness at rest was not noticed");
+        }
+        "spanish" => {
+            want(visit.languages == ["es"], "the visit was not held in Spanish");
+            want(visit.recording_consent == Some(true), "the patient was not asked about recording");
+        }
+        "voicemail" => want(visit.answers.iter().all(|answer| !answer.answered), "a machine answered questions"),
+        "unusable-line" => {
+            let tasks = visit.tasks.iter().filter(|task| task.item.is_some());
+            want(tasks.clone().all(|task| task.usable == Some(false)), "a task on an unusable line passed its gates");
+            want(tasks.count() == 4, "unusable tasks were not asked for again exactly once");
+        }
+        _ => {}
+    }
+    if role.expected == CallOutcome::Completed && role.scenario != "short-of-breath" {
+        for question in ["feeling", "dyspnea", "swelling", "weight", "medications"] {
+            want(answered(question), &format!("{question} was not answered"));
+        }
+    }
+    problems
+}
+
 /// Every task has its segment, with measures or with a reason why there are none.
-fn check_analysed(segments: &[Segment]) -> Vec<String> {
+fn check_analysed(segments: &[Segment], role: Role) -> Vec<String> {
     let mut problems = Vec::new();
     for task in TASKS {
         let Some(segment) = segments.iter().find(|segment| segment.task == task) else {
@@ -130,7 +187,8 @@ fn check_analysed(segments: &[Segment]) -> Vec<String> {
             problems.push(format!("the {task} segment has neither measures nor a reason"));
         }
     }
-    if !segments.is_empty() && segments.iter().all(|segment| unusable_because(segment).is_some()) {
+    let poor_line = role.scenario == "unusable-line";
+    if !poor_line && !segments.is_empty() && segments.iter().all(|segment| unusable_because(segment).is_some()) {
         let reasons: Vec<String> = segments.iter().filter_map(unusable_because).collect();
         problems.push(format!("no segment could be used: {}", reasons.join("; ")));
     }
@@ -167,10 +225,11 @@ async fn read_back(store: &Store, report: &CallReport, finished: &mut Finished) 
     if !has(|kind| matches!(kind, TimelineKind::AgentConnected { .. })) {
         finished.problems.push("no agent was connected".to_owned());
     }
-    if !has(|kind| matches!(kind, TimelineKind::UserTranscript { .. })) {
-        finished.problems.push("the agent heard nothing of the caller".to_owned());
-    }
     finished.segments = store.call_segments(&id).await?;
+    if let Some(visit) = store.visit(&id).await? {
+        finished.visit = Some(visit.record);
+        finished.assessment = visit.assessment;
+    }
 
     let mut recording = store.open_recording(&id).await?;
     let (mut received, mut agent_bytes) = (Vec::new(), 0);
@@ -223,6 +282,36 @@ async fn wait_for_record(store: &Store, call_sid: &str) -> Result<Option<CallRec
     }
 }
 
+/// Risk from which on a clinician looks the same day.
+const REVIEW: f64 = 45.0;
+
+/// What the courses of the past have to show.
+pub(super) fn courses(courses: &[Course]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for course in courses {
+        let name = course.scenario;
+        for day in course.days.iter().filter(|day| day.outcome != CallOutcome::Completed) {
+            problems.push(format!("{name}, {} days ago: outcome {}", day.days_ago, day.outcome.as_str()));
+        }
+        let alarms = course.days.iter().filter(|day| day.risk().is_some_and(|risk| risk >= REVIEW));
+        let first = alarms.clone().map(|day| day.days_ago).max();
+        match (name, first) {
+            // The admission is on the day of the demonstration.
+            ("worsening", Some(days_ago)) if (2..sim::patient::WORSENING_DAYS).contains(&days_ago) => {}
+            ("worsening", first) => problems.push(format!("worsening: reviewed {first:?} days before the admission")),
+            (_, Some(days_ago)) => problems.push(format!("{name}, {days_ago} days ago: a review though all was well")),
+            (_, None) => {}
+        }
+    }
+    problems
+}
+
+/// A red flag has to reach somebody's telephone.
+pub(super) fn staff_told(calls: &[Finished], messages: usize) -> Option<String> {
+    let flags = calls.iter().any(|call| call.visit.as_ref().is_some_and(|visit| !visit.red_flags.is_empty()));
+    (flags && messages == 0).then(|| "a red flag was raised and nobody was told".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,9 +332,12 @@ mod tests {
         let good = serde_json::json!({"measures": {"f0_median_hz": 120.0}, "quality": {"usable": true, "reasons": []}});
         let bad = serde_json::json!({"measures": {}, "quality": {"usable": false, "reasons": ["quiet: too quiet"]}});
         let mut segments = vec![segment("speech", good), segment("counting", bad.clone())];
-        assert_eq!(check_analysed(&segments), ["no sustained-vowel segment was analysed"]);
+        assert_eq!(check_analysed(&segments, Role::of(0)), ["no sustained-vowel segment was analysed"]);
         segments.push(segment("sustained-vowel", serde_json::json!({})));
-        assert_eq!(check_analysed(&segments), ["the sustained-vowel segment has neither measures nor a reason"]);
+        assert_eq!(
+            check_analysed(&segments, Role::of(0)),
+            ["the sustained-vowel segment has neither measures nor a reason"]
+        );
         assert_eq!(unusable_because(&segment("counting", bad)), Some("counting: quiet: too quiet".into()));
     }
 }

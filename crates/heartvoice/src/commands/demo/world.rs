@@ -1,17 +1,18 @@
 //! Everything a demonstration needs: a store with patients, a server, and the simulated world around it.
 
+use super::cast::{BORN, CAST, Past, Role, Way, midday_zone};
+use super::history::{self, Course};
 use super::port_of_environment;
 use crate::commands::fresh_seed;
 use crate::commands::keys::hex;
 use crate::failure::bad_input;
 use anyhow::Context;
-use clinic::{NewPatient, PhoneNumber};
+use clinic::{NewPatient, Patient, PhoneNumber, schedule};
 use secrecy::SecretString;
-use server::{ElevenLabsSettings, Server, Settings, TwilioSettings};
-use sim::SimError;
-use sim::elevenlabs::{ElevenLabsSim, SimConfig};
+use server::{ElevenLabsSettings, Server, Settings, StaffContact, StaffSettings, TwilioSettings};
+use sim::elevenlabs::{ElevenLabsSim, Script, SimConfig};
 use sim::patient::PatientScript;
-use sim::twilio::{CallReport, Caller, TEST_ACCOUNT_SID, TEST_AUTH_TOKEN, TwilioConfig, TwilioSim};
+use sim::twilio::{CallReport, CalleeAnswer, Caller, TEST_ACCOUNT_SID, TEST_AUTH_TOKEN, TwilioConfig, TwilioSim};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
@@ -26,20 +27,11 @@ const AGENT_KEY: &str = "sk_demo";
 /// The clinic's number.
 const CLINIC: &str = "+12025550100";
 
-/// Scenarios in which the patient stays to the end, in the order in which they are shown.
-const SCENARIOS: [&str; 4] = ["stable", "worsening", "interrupting", "short-of-breath"];
-
-/// Names nobody has, for patients nobody is.
-const NAMES: [&str; 8] = [
-    "Ada Example",
-    "Bruno Sample",
-    "Carla Specimen",
-    "Dmitri Placeholder",
-    "Esther Mockup",
-    "Farid Dummy",
-    "Greta Template",
-    "Hugo Fiction",
-];
+/// The nurse's telephone, and that of the member of staff who is told of alerts.
+const NURSE: &str = "+12025550150";
+const STAFF: &str = "+12025550151";
+/// How long an outgoing call may take until it is over.
+const OUTGOING_WAIT: Duration = Duration::from_secs(90);
 
 /// A running demonstration.
 #[derive(Debug)]
@@ -49,7 +41,7 @@ pub(super) struct World {
     agent: sim::elevenlabs::Running,
     twilio: sim::twilio::TwilioRunning,
     data: DataDir,
-    patients: u32,
+    patients: Vec<(Patient, Role)>,
     seed: u64,
 }
 
@@ -78,15 +70,20 @@ impl World {
         };
         let store = Store::open(config, key).await.context("cannot open the store of the demo")?;
         store.recover(jiff::Timestamp::now().as_microsecond()).await.context("cannot tidy up after the last run")?;
-        add_patients(&store, patients).await?;
+        let patients = add_patients(&store, patients).await?;
 
-        let agent =
-            SimConfig { api_key: Some(AGENT_KEY.to_owned()), agent_id: Some(AGENT.to_owned()), ..SimConfig::default() };
+        let agent = SimConfig {
+            api_key: Some(AGENT_KEY.to_owned()),
+            agent_id: Some(AGENT.to_owned()),
+            script: Script::visit(),
+            ..SimConfig::default()
+        };
         let agent = ElevenLabsSim::start(agent).await?;
-        let twilio = TwilioSim::start(TwilioConfig::default()).await?;
+        let voicemail = patients.iter().filter(|(_, role)| role.way == Way::Outbound);
+        let callees = voicemail.map(|(patient, _)| (patient.details.phone.expose().to_owned(), CalleeAnswer::Machine));
+        let twilio = TwilioConfig { callees: callees.collect(), ..TwilioConfig::default() };
+        let twilio = TwilioSim::start(twilio).await?;
         let settings = Settings {
-            bind: address,
-            public_base_url: format!("http://{address}"),
             elevenlabs: Some(ElevenLabsSettings {
                 base_url: agent.base_url(),
                 api_key: SecretString::from(AGENT_KEY),
@@ -97,9 +94,14 @@ impl World {
                 auth_token: Some(SecretString::from(TEST_AUTH_TOKEN)),
                 api_key: None,
                 base_url: twilio.base_url(),
+                phone_number: PhoneNumber::parse(CLINIC).ok(),
             },
-            call: call::CallConfig::default(),
-            max_calls: server::limits::CALLS_MAX,
+            staff: StaffSettings {
+                contacts: vec![StaffContact { phone: PhoneNumber::parse(STAFF).ok(), ..StaffContact::default() }],
+                nurse_line: PhoneNumber::parse(NURSE).ok(),
+                ..StaffSettings::default()
+            },
+            ..Settings::local(address)
         };
         let server = Server::start_on(listener, settings, store.clone())?;
         Ok(Self { store, server, agent, twilio, data, patients, seed: fresh_seed() })
@@ -118,18 +120,67 @@ impl World {
         }
     }
 
-    /// Makes one call, and says what the patient was like and what the telephone noticed.
-    pub(super) async fn call(&self, number: u32) -> (&'static str, Result<CallReport, SimError>) {
-        let scenario = SCENARIOS.get(number as usize % SCENARIOS.len()).copied().unwrap_or("stable");
+    /// The role of a call.
+    pub(super) fn role(&self, number: u32) -> Option<&(Patient, Role)> {
+        self.patients.get(number as usize % self.patients.len().max(1))
+    }
+
+    /// Makes the calls of the patients' pasts, unless an earlier run has.
+    pub(super) async fn pasts(&self) -> anyhow::Result<Vec<Course>> {
+        let now_us = jiff::Timestamp::now().as_microsecond();
+        let mut courses = Vec::new();
+        for (number, (patient, role)) in (0_u64..).zip(&self.patients) {
+            let first = number < CAST.len() as u64 && role.past != Past::Nothing;
+            if !first || !self.store.list_patient_calls(&patient.id, 1, None).await?.is_empty() {
+                continue;
+            }
+            let seed = self.seed.wrapping_add(1_000 * (number + 1));
+            courses.push(history::make(&self.server, &self.store, patient, *role, now_us, seed).await?);
+        }
+        Ok(courses)
+    }
+
+    /// Makes one call, and says what the telephone noticed.
+    pub(super) async fn call(&self, number: u32) -> anyhow::Result<CallReport> {
+        let (patient, role) = self.role(number).context("the demo has no patients")?;
+        if role.way == Way::Outbound {
+            return self.telephone(patient).await;
+        }
         let base = self.base_url();
         let mut caller = Caller::new(format!("{base}/twilio/voice"));
-        caller.from = phone(number % self.patients.max(1));
+        caller.from = patient.details.phone.expose().to_owned();
         caller.to = CLINIC.to_owned();
         caller.status_callback = Some(format!("{base}/twilio/status"));
-        caller.behaviour = PatientScript::scenario(scenario).unwrap_or_default();
+        caller.behaviour = PatientScript::scenario(role.scenario).unwrap_or_default();
         // A kept store knows the calls of earlier runs, so theirs must not come again.
         caller.seed = self.seed.wrapping_add(u64::from(number));
-        (scenario, self.twilio.inbound(caller).await)
+        Ok(self.twilio.inbound(caller).await?)
+    }
+
+    /// Has the server telephone a patient, as `call place` does, and waits for the end.
+    async fn telephone(&self, patient: &Patient) -> anyhow::Result<CallReport> {
+        let now_us = jiff::Timestamp::now().as_microsecond();
+        let day = schedule::on_demand(&patient.details.timezone, now_us, 5).context("no calls at this hour")?;
+        let known = self.twilio.reports().len();
+        self.store.plan_call_now(&patient.id, day, now_us).await?;
+        let number = patient.details.phone.expose();
+        let deadline = tokio::time::Instant::now() + OUTGOING_WAIT;
+        loop {
+            let placed =
+                self.twilio.calls().into_iter().filter(|call| call.to == number && call.direction != "inbound");
+            let sids: Vec<String> = placed.map(|call| call.sid).collect();
+            let report = self.twilio.reports().into_iter().skip(known).find(|report| sids.contains(&report.call_sid));
+            if let Some(report) = report {
+                return Ok(report);
+            }
+            anyhow::ensure!(tokio::time::Instant::now() < deadline, "the server did not telephone in time");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Text messages that reached the staff.
+    pub(super) fn staff_messages(&self) -> usize {
+        self.twilio.messages().iter().filter(|message| message.to == STAFF).count()
     }
 
     /// Ends everything; a temporary folder is removed.
@@ -210,23 +261,27 @@ fn phone(number: u32) -> String {
     format!("+1{}55501{:02}", 202 + number / 99 % 700, number % 99 + 1)
 }
 
-/// Adds the patients who are not there yet.
-async fn add_patients(store: &Store, count: u32) -> anyhow::Result<()> {
+/// The patients and their roles; those who are not there yet are added.
+async fn add_patients(store: &Store, count: u32) -> anyhow::Result<Vec<(Patient, Role)>> {
+    let now = jiff::Timestamp::now();
+    let zone = midday_zone(now);
+    let mut patients = Vec::new();
     for number in 0..count {
-        let phone = phone(number);
+        let (phone, role) = (phone(number), Role::of(number));
         let known = store.find_patients_by_phone(&PhoneNumber::parse(&phone)?).await?;
-        if !known.is_empty() {
+        if let Some(patient) = known.into_iter().next() {
+            patients.push((patient, role));
             continue;
         }
-        let name = NAMES.get(number as usize % NAMES.len()).copied().unwrap_or("Example");
-        let name = if number < NAMES.len() as u32 { name.to_owned() } else { format!("{name} {number}") };
-        let born = format!("19{:02}-{:02}-{:02}", 35 + number % 30, number % 12 + 1, number % 28 + 1);
-        let sex = if number.is_multiple_of(2) { "female" } else { "male" };
+        let name = if number < CAST.len() as u32 { role.name.to_owned() } else { format!("{} {number}", role.name) };
         let id = format!("DEMO-{:03}", number + 1);
-        let new = NewPatient::from_fields(&id, &name, &phone, &born, sex, "en", "America/New_York")?;
-        store.add_patient(&new).await.context("cannot add the patients of the demo")?;
+        let new = NewPatient::from_fields(&id, &name, &phone, BORN, role.sex, role.language, zone)?;
+        let patient = store.add_patient(&new).await.context("cannot add the patients of the demo")?;
+        let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
+        store.set_care_profile(&patient.id, &role.profile(today)).await.context("cannot add a profile of the demo")?;
+        patients.push((patient, role));
     }
-    Ok(())
+    Ok(patients)
 }
 
 #[cfg(test)]
@@ -238,10 +293,5 @@ mod tests {
         let numbers: std::collections::BTreeSet<String> = (0..500).map(phone).collect();
         assert_eq!(numbers.len(), 500);
         assert!(numbers.iter().all(|number| PhoneNumber::parse(number).is_ok() && number != CLINIC));
-    }
-
-    #[test]
-    fn every_scenario_of_the_demo_exists() {
-        assert!(SCENARIOS.iter().all(|name| PatientScript::scenario(name).is_some()));
     }
 }

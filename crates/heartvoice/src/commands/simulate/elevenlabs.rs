@@ -24,8 +24,8 @@ pub(crate) struct Args {
     /// Seed of everything that varies
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// What the agent says: check-in, sdk-check or parrot
-    #[arg(long, value_name = "NAME", default_value = "check-in")]
+    /// What the agent says: visit (what the server tells it), check-in (always the same), sdk-check or parrot
+    #[arg(long, value_name = "NAME", default_value = "visit")]
     script: String,
     /// Accept only this API key
     #[arg(long, value_name = "KEY")]
@@ -48,8 +48,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     if args.faults.iter().any(|name| name == "help") {
         return super::faults::list(sim::elevenlabs::faults::FAULT_NAMES);
     }
-    let script =
-        Script::named(&args.script).ok_or_else(|| bad_input("--script: expected check-in, sdk-check or parrot"))?;
+    let script = Script::named(&args.script)
+        .ok_or_else(|| bad_input("--script: expected visit, check-in, sdk-check or parrot"))?;
     let audio = AudioFormat::parse(&args.audio_format)
         .ok_or_else(|| bad_input(format!("--audio-format: expected one of {}", AudioFormat::names().join(", "))))?;
     let config = SimConfig {

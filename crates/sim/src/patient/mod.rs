@@ -1,9 +1,16 @@
 //! Synthetic patients: what somebody on the telephone does, driven by what they hear and by time.
 
-use crate::assets::{Clip, clip};
+mod scenarios;
+mod topics;
+
+pub use scenarios::{Answers, SCENARIOS, WORSENING_DAYS};
+pub use topics::Topic;
+
+use crate::assets::Clip;
 use crate::rng::Rng;
 use crate::sound::{Activity, recognise};
 use std::collections::VecDeque;
+use topics::{USUAL_ORDER, topic_of, topic_of_clip};
 
 /// Silence a patient waits for after the agent, in milliseconds; longer than the pauses inside a sentence.
 const PAUSE_MS: u64 = 450;
@@ -62,80 +69,7 @@ pub struct PatientScript {
     pub answers: Answers,
 }
 
-/// What a patient says to each question; `None` means silence.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Answers {
-    /// "How is your breathing?"
-    pub breathing: Option<Clip>,
-    /// "What did you weigh?"
-    pub weight: Option<Clip>,
-    /// "Are your legs swollen?"
-    pub swelling: Option<Clip>,
-    /// "Please read the sentence on your card."
-    pub reading: Option<Clip>,
-    /// "Please count from one to twenty."
-    pub counting: Option<Clip>,
-    /// "Please say ahhh."
-    pub vowel: Option<Clip>,
-    /// Anything else that is a question.
-    pub other: Option<Clip>,
-}
-
-/// Names of the scenarios [`PatientScript::scenario`] knows.
-pub const SCENARIOS: &[&str] =
-    &["stable", "worsening", "short-of-breath", "interrupting", "keypad", "silent", "hangs-up-early"];
-
 impl PatientScript {
-    /// The scenario with that name, see [`SCENARIOS`].
-    #[must_use]
-    pub fn scenario(name: &str) -> Option<Self> {
-        let stable = Answers::of([
-            "patient_breathing_good",
-            "patient_weight_182",
-            "patient_swelling_none",
-            PASSAGE,
-            "patient_counting",
-            "vowel_steady",
-        ]);
-        let respond = Step::Respond { pause_ms: PAUSE_MS };
-        let (steps, answers) = match name {
-            "stable" => (vec![respond; 12], stable),
-            "worsening" => {
-                let answers = Answers::of([
-                    "patient_breathing_worse",
-                    "patient_weight_187",
-                    "patient_swelling_both",
-                    PASSAGE,
-                    "patient_counting",
-                    "vowel_female",
-                ]);
-                (vec![respond; 12], answers)
-            }
-            "short-of-breath" => {
-                let answers = Answers::of([
-                    "patient_breathing_short",
-                    "patient_weight_190",
-                    "patient_swelling_both",
-                    "librivox_0880",
-                    "patient_counting_short",
-                    "vowel_breathy",
-                ]);
-                (vec![Step::Respond { pause_ms: 700 }; 12], answers)
-            }
-            "interrupting" => {
-                let mut steps = vec![respond.clone()];
-                steps.extend(clip("patient_interrupt").map(|clip| Step::SpeakOver { after_ms: 700, clip }));
-                steps.extend(vec![respond; 12]);
-                (steps, stable)
-            }
-            "keypad" => (vec![respond.clone(), respond, Step::Dtmf("1".to_owned())], stable),
-            "silent" => (Vec::new(), Answers::default()),
-            "hangs-up-early" => (vec![respond, Step::Silence(1_500), Step::HangUp], stable),
-            _ => return None,
-        };
-        Some(Self { name: name.to_owned(), steps, answers })
-    }
-
     /// Somebody who says each clip once, after the agent, in order: for recordings of one's own.
     #[must_use]
     pub fn recordings(clips: Vec<Clip>) -> Self {
@@ -155,86 +89,6 @@ impl Default for PatientScript {
     fn default() -> Self {
         Self::scenario("stable").unwrap_or_else(|| Self::recordings(Vec::new()))
     }
-}
-
-impl Answers {
-    fn of(names: [&str; 6]) -> Self {
-        let [breathing, weight, swelling, reading, counting, vowel] =
-            names.map(|name| if name == PASSAGE { Some(passage()) } else { clip(name) });
-        Self { breathing, weight, swelling, reading, counting, vowel, other: clip("patient_yes") }
-    }
-
-    fn to(&self, topic: Topic) -> Option<Clip> {
-        match topic {
-            Topic::Breathing => self.breathing.clone(),
-            Topic::Weight => self.weight.clone(),
-            Topic::Swelling => self.swelling.clone(),
-            Topic::Reading => self.reading.clone(),
-            Topic::Counting => self.counting.clone(),
-            Topic::Vowel => self.vowel.clone(),
-            Topic::Other => self.other.clone(),
-            Topic::Goodbye => None,
-        }
-    }
-}
-
-/// In place of a clip's name: the whole passage.
-const PASSAGE: &str = "passage";
-
-/// The five LibriVox sentences read one after the other: long enough for open speech to be measured.
-fn passage() -> Clip {
-    const GAP_MS: usize = 150;
-    let mut noise = Rng::new(7);
-    let mut ulaw = Vec::new();
-    for name in ["librivox_0870", "librivox_0880", "librivox_0890", "librivox_0920", "librivox_0930"] {
-        if !ulaw.is_empty() {
-            // A breath of faint noise: digital silence between sentences would give the joining away.
-            ulaw.extend((0..GAP_MS * 8).map(|_| [0xFF, 0xFE, 0x7E, 0xFD, 0x7D][noise.between(0, 4) as usize]));
-        }
-        ulaw.extend(clip(name).iter().flat_map(|clip| clip.ulaw.iter().copied()));
-    }
-    Clip::new(PASSAGE, "read", ulaw)
-}
-
-/// What the agent asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Topic {
-    Breathing,
-    Weight,
-    Swelling,
-    Reading,
-    Counting,
-    Vowel,
-    Goodbye,
-    Other,
-}
-
-/// The order of the check-in, for questions that are not recognised (a voice nobody here knows).
-const USUAL_ORDER: [Topic; 5] = [Topic::Breathing, Topic::Weight, Topic::Reading, Topic::Counting, Topic::Vowel];
-
-/// The topic of a text; the last matching word decides, because a prompt ends with its question.
-fn topic_of(text: &str) -> Option<Topic> {
-    let text = text.to_lowercase();
-    let words: [(&str, Topic); 14] = [
-        ("breath", Topic::Breathing),
-        ("weigh", Topic::Weight),
-        ("pounds", Topic::Weight),
-        ("swell", Topic::Swelling),
-        ("swollen", Topic::Swelling),
-        ("ankle", Topic::Swelling),
-        ("read ", Topic::Reading),
-        ("sentence", Topic::Reading),
-        ("count ", Topic::Counting),
-        ("say ah", Topic::Vowel),
-        ("ahh", Topic::Vowel),
-        ("goodbye", Topic::Goodbye),
-        ("good bye", Topic::Goodbye),
-        ("?", Topic::Other),
-    ];
-    let specific = |topic: &Topic| *topic != Topic::Other;
-    let found = words.iter().filter_map(|(word, topic)| text.rfind(word).map(|at| (at, *topic)));
-    let best = found.clone().filter(|(_, topic)| specific(topic)).max_by_key(|(at, _)| *at);
-    best.or_else(|| found.max_by_key(|(at, _)| *at)).map(|(_, topic)| topic)
 }
 
 /// What a patient does in 20 ms.
@@ -379,12 +233,14 @@ impl Patient {
     /// What was asked since the patient last spoke.
     fn question(&mut self) -> Topic {
         let heard = recognise(self.ear.make_contiguous());
-        let words = self.told.last().map(String::as_str).or_else(|| heard.last().map(|clip| clip.text.as_ref()));
-        let again = words.is_some_and(|text| text.to_lowercase().contains("again"));
-        let topic = match words {
-            Some(_) if again && self.last_topic.is_some() => self.last_topic,
-            Some(text) => topic_of(text).or(Some(Topic::Other)),
-            None => {
+        // The last clip that asks for something decides: a prompt ends with its question.
+        let asked_for = heard.iter().rev().find_map(|clip| topic_of_clip(clip).filter(|topic| *topic != Topic::Other));
+        let again = heard.last().is_some_and(|clip| clip.name == "agent_repeat");
+        let topic = match (self.told.last(), heard.last()) {
+            (None, Some(_)) if again && self.last_topic.is_some() => self.last_topic,
+            (Some(text), _) => topic_of(text).or(Some(Topic::Other)),
+            (None, Some(_)) => asked_for.or(Some(Topic::Other)),
+            (None, None) => {
                 let usual = USUAL_ORDER.get(self.asked).copied();
                 Some(usual.unwrap_or(Topic::Goodbye))
             }
@@ -430,6 +286,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
     use super::*;
+    use crate::assets::clip;
 
     /// Plays `clips` with 3 s between them and returns the texts spoken, with times.
     fn converse(script: PatientScript, prompts: &[&str]) -> (Vec<(u64, String)>, Vec<u8>, Option<u64>) {
@@ -488,7 +345,7 @@ mod tests {
         for (n, heard) in sound.repeat(2).chunks(160).enumerate() {
             texts.extend(patient.tick(n as u64 * 20, heard).began.map(|clip| clip.name.into_owned()));
         }
-        assert_eq!(texts, ["patient_breathing_good", "patient_weight_182"]);
+        assert_eq!(texts, ["patient_m_dob", "patient_m_feeling"]);
     }
 
     #[test]

@@ -1,0 +1,202 @@
+//! The agents service's word after a call: transcript and analysis of a conversation.
+//!
+//! Under zero retention it is sent once and kept nowhere else, so it is stored before it is answered and worked in
+//! afterwards; what a process did not live to work in is taken up by the next one. A repeated message changes nothing.
+
+use crate::app::App;
+use crate::clock;
+use crate::limits;
+use crate::metrics;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use call::agent::elevenlabs::webhook::{
+    self, Condenser, MAX_BODY_BYTES, PostCall, PostCallContent, PostCallEvent, Verifier, WebhookError,
+};
+use clinic::CallId;
+use futures_util::StreamExt;
+use secrecy::ExposeSecret;
+use serde_json::json;
+use std::sync::Arc;
+use store::{NewPostCall, Saved, StoreError};
+
+/// Why a message is not taken.
+enum Refusal {
+    /// Not from the service, or not from now.
+    Unproven(WebhookError),
+    /// Larger than any message of its kind.
+    TooLarge,
+    /// It did not arrive in time.
+    TooSlow,
+    /// Proven, but not a message about a conversation.
+    Malformed,
+    /// We cannot keep it right now; it must be sent again.
+    Unavailable(&'static str),
+}
+
+impl Refusal {
+    fn respond(self) -> Response {
+        let (status, result) = match self {
+            Self::Unproven(WebhookError::Malformed) => (StatusCode::BAD_REQUEST, WebhookError::Malformed.code()),
+            Self::Unproven(error) => (StatusCode::FORBIDDEN, error.code()),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
+            Self::Malformed => (StatusCode::BAD_REQUEST, "malformed"),
+            Self::Unavailable(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
+        };
+        metrics::webhook("post_call", result);
+        tracing::warn!(route = "post_call", result, "webhook refused");
+        status.into_response()
+    }
+}
+
+/// `POST /elevenlabs/post-call`
+pub(crate) async fn receive(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
+    // Each request may hold a body; beyond this many the service has to come again.
+    let Ok(_permit) = app.post_calls.clone().try_acquire_owned() else {
+        return Refusal::Unavailable("busy").respond();
+    };
+    match take(&app, &headers, body).await {
+        Ok(result) => {
+            metrics::webhook("post_call", result);
+            StatusCode::OK.into_response()
+        }
+        Err(refusal) => refusal.respond(),
+    }
+}
+
+async fn take(app: &Arc<App>, headers: &HeaderMap, body: Body) -> Result<&'static str, Refusal> {
+    let secret = app.settings.elevenlabs_webhook_secret.as_ref().map_or("", |secret| secret.expose_secret());
+    let header = headers.get(webhook::SIGNATURE_HEADER).map(|value| value.to_str().unwrap_or("not text"));
+    let verifier = Verifier::begin(secret, header, clock::unix_s()).map_err(Refusal::Unproven)?;
+    let (kept, total) =
+        tokio::time::timeout(limits::POST_CALL_READ, read(body, verifier)).await.unwrap_or(Err(Refusal::TooSlow))?;
+    let event = webhook::parse(&kept).map_err(|_| Refusal::Malformed)?;
+    if total > MAX_BODY_BYTES && event.content != PostCallContent::Audio {
+        return Err(Refusal::TooLarge);
+    }
+    tokio::time::timeout(limits::POST_CALL_STORE, keep(app, event, &kept))
+        .await
+        .unwrap_or(Err(Refusal::Unavailable("store")))
+}
+
+/// Reads a body, proves it, and gives what is kept of it and its whole length.
+async fn read(body: Body, mut verifier: Verifier) -> Result<(Vec<u8>, usize), Refusal> {
+    let mut condenser = Condenser::default();
+    let mut pieces = body.into_data_stream();
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|_| Refusal::Malformed)?;
+        verifier.update(&piece);
+        if !condenser.push(&piece) {
+            return Err(Refusal::TooLarge);
+        }
+    }
+    verifier.finish().map_err(Refusal::Unproven)?;
+    let total = condenser.total();
+    Ok((condenser.finish(), total))
+}
+
+/// Stores a message with its call and has it worked in.
+async fn keep(app: &Arc<App>, event: PostCallEvent, body: &[u8]) -> Result<&'static str, Refusal> {
+    let unavailable = |error: StoreError| {
+        tracing::error!(code = error.code(), "a post-call message could not be stored");
+        Refusal::Unavailable("store")
+    };
+    let call = match app.store.call_of_conversation(&event.conversation_id).await.map_err(unavailable)? {
+        Some(call) => call,
+        // Tried out by hand in the account, or another installation's: nothing to do, and no reason to send it again.
+        None => return Ok("unknown_conversation"),
+    };
+    let handle = match app.store.call_handle(&call).await {
+        Ok(handle) => handle,
+        Err(StoreError::Sealed { .. }) => return Ok("erased"),
+        Err(error) => return Err(unavailable(error)),
+    };
+    // Of a recording only the note that there was one is kept.
+    let note;
+    let payload = if event.content == PostCallContent::Audio {
+        note = json!({"type": event.kind(), "data": {"conversation_id": event.conversation_id}}).to_string();
+        note.as_bytes()
+    } else {
+        body
+    };
+    let new = NewPostCall {
+        conversation_id: &event.conversation_id,
+        kind: event.kind(),
+        received_at_us: clock::unix_us(),
+        payload,
+    };
+    match app.store.save_post_call(&handle, new).await.map_err(unavailable)? {
+        Saved::Repeated => return Ok("repeated"),
+        Saved::New => {}
+    }
+    let app = app.clone();
+    let tracker = app.calls.clone();
+    tracker.spawn(async move { work_in(&app, &call, event).await });
+    Ok("accepted")
+}
+
+/// Works in what an earlier process stored and did not get to.
+pub(crate) async fn resume(app: Arc<App>) {
+    let waiting = match app.store.waiting_post_calls().await {
+        Ok(waiting) => waiting,
+        Err(error) => return tracing::error!(code = error.code(), "post-call messages that wait could not be listed"),
+    };
+    for (call, kind) in waiting {
+        let messages = match app.store.post_calls(&call).await {
+            Ok(messages) => messages,
+            Err(StoreError::Sealed { .. }) => {
+                // Its call was erased; there is nothing left to work in.
+                let _ = app.store.post_call_reconciled(&call, &kind, clock::unix_us()).await;
+                continue;
+            }
+            Err(error) => {
+                tracing::error!(call_id = %call, code = error.code(), "a post-call message could not be read");
+                continue;
+            }
+        };
+        let message = messages.iter().find(|message| message.kind == kind);
+        if let Some(event) = message.and_then(|message| webhook::parse(&message.payload).ok()) {
+            work_in(&app, &call, event).await;
+        }
+    }
+}
+
+async fn work_in(app: &Arc<App>, call: &CallId, event: PostCallEvent) {
+    let kind = event.kind().to_owned();
+    let done = match event.content {
+        PostCallContent::Transcription(report) => post_call_received(app, call, *report).await,
+        PostCallContent::InitiationFailure { .. } | PostCallContent::Audio | PostCallContent::Other { .. } => {
+            tracing::info!(call_id = %call, kind, "a post-call message was noted");
+            Ok(())
+        }
+    };
+    let noted = match done {
+        Ok(()) => app.store.post_call_reconciled(call, &kind, clock::unix_us()).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = noted {
+        // It stays in the store and is taken up again at the next start.
+        tracing::error!(call_id = %call, code = error.code(), "a post-call message could not be worked in");
+    }
+}
+
+/// Takes what the service found in a conversation into the record of its call. The message itself is stored already.
+///
+/// # Errors
+/// [`StoreError`] when the record cannot be changed; then it is done again at the next start.
+pub(crate) async fn post_call_received(app: &Arc<App>, call: &CallId, report: PostCall) -> Result<(), StoreError> {
+    let record = app.store.get_call(call).await?;
+    let found = report.data_collection.iter().filter(|(_, value)| !value.is_null()).count();
+    tracing::info!(
+        call_id = %call,
+        outcome = record.outcome.as_str(),
+        turns = report.turns.len(),
+        values_found = found,
+        duration_s = report.duration_s,
+        error_code = report.error_code,
+        "the agents service reported on a call"
+    );
+    crate::visits::reconcile(app, call).await
+}

@@ -1,0 +1,313 @@
+//! What the server does for a visit: its beginning, what must happen during it, and its assessment at the end.
+
+use crate::app::App;
+use crate::limits;
+use crate::webhook::paths;
+use axum::http::Uri;
+use call::agent::elevenlabs::webhook::{self, PostCallContent};
+use call::twilio::CallSid;
+use call::twilio::twiml::{Dial, Response as Twiml, Say};
+use call::twilio::voices;
+use clinic::agent::{AgentText, collected_answers};
+use clinic::alerts::NewAlert;
+use clinic::alerts::rules::{self, RiskFinding};
+use clinic::care::CareProfile;
+use clinic::facts::CallFacts;
+use clinic::protocol::FALLBACK_LANGUAGE;
+use clinic::red_flags::RedFlag;
+use clinic::risk;
+use clinic::visit::{IdentityStatus, Setup, VisitRecord};
+use clinic::{CallId, CallOutcome, Patient, PatientId};
+use serde_json::Value;
+use std::sync::Arc;
+use store::{CallHandle, PastVisit, PostCallMessage, StoreError, StoredVisit};
+
+/// Name of the field, in the address that is told what came of calling the nurse, for the language of the visit.
+const LANGUAGE_PARAMETER: &str = "language";
+
+/// What a visit with this patient starts with.
+pub(crate) async fn setup(app: &App, patient: &Patient) -> Result<Setup, StoreError> {
+    let profile = app.store.care_profile(&patient.id).await?;
+    Ok(Setup {
+        protocol: app.settings.protocol.clone(),
+        language: patient.details.language.clone(),
+        given_name: patient.given_name().to_owned(),
+        identity: profile.identity(patient),
+        consent_on_file: profile.recording_consent_on.is_some(),
+        nurse_line: app.settings.staff.nurse_line.is_some() && app.twilio.is_configured(),
+        weight_unit: profile.unit(patient),
+    })
+}
+
+/// A red flag was raised while the patient speaks: the staff is told at once.
+pub(crate) fn red_flag(app: &Arc<App>, call: &CallId, patient: &PatientId, flag: &RedFlag) {
+    tracing::info!(call_id = %call, patient_id = %patient, "red flag");
+    let (owner, alert) = (app.clone(), rules::red_flag(patient, call, flag));
+    app.calls.spawn(async move {
+        let _ = owner.raise(&alert).await;
+    });
+}
+
+/// The agent refuses every call until somebody mends its settings. About no patient: it is one matter for all calls.
+pub(crate) fn agent_configuration(app: &Arc<App>, call: &CallId) {
+    let (owner, alert) = (app.clone(), rules::technical(None, Some(call), "agent_configuration"));
+    app.calls.spawn(async move {
+        let _ = owner.raise(&alert).await;
+    });
+}
+
+/// The patient agreed to being recorded, and is not asked again.
+pub(crate) fn consent_given(app: &Arc<App>, patient: &PatientId) {
+    let (app, patient) = (app.clone(), patient.clone());
+    let owner = app.clone();
+    owner.calls.spawn(async move {
+        let noted = async {
+            let today = jiff::Timestamp::from_microsecond(crate::clock::unix_us()).unwrap_or_default();
+            let mut profile = app.store.care_profile(&patient).await?;
+            profile.recording_consent_on = Some(today.to_zoned(jiff::tz::TimeZone::UTC).date());
+            app.store.set_care_profile(&patient, &profile).await
+        };
+        if let Err(error) = noted.await {
+            tracing::error!(patient_id = %patient, code = error.code(), "the agreement to recording was not noted");
+        }
+    });
+}
+
+/// Removes what was recorded of a patient who refused.
+pub(crate) async fn erase_recording(app: &App, call: &CallId) {
+    app.recorder.close(call.clone(), Vec::new()).await;
+    let (store, id) = (app.store.clone(), call.clone());
+    let erased = tokio::task::spawn_blocking(move || store.erase_recording(&id)).await;
+    match erased {
+        Ok(Ok(())) => tracing::info!(call_id = %call, "recording erased: the patient refused"),
+        _ => tracing::error!(call_id = %call, "the recording of a patient who refused could not be erased"),
+    }
+}
+
+/// Has Twilio connect the caller with the nurse; false when it does not.
+pub(crate) async fn connect_nurse(app: &App, sid: &CallSid, language: &str) -> bool {
+    let Some(nurse) = &app.settings.staff.nurse_line else { return false };
+    let text = app.settings.protocol.text(language, "transfer", "");
+    let mut dial = Dial::new(nurse.expose());
+    dial.action = Some(app.settings.public_url(&format!("{}?{LANGUAGE_PARAMETER}={language}", paths::DIAL_RESULT)));
+    dial.timeout_s = Some(limits::NURSE_RINGS_S);
+    let twiml = Twiml::new().say(voices::say(app.settings.protocol.spoken(language), text)).dial(dial);
+    let Ok(xml) = twiml.render() else { return false };
+    match app.twilio.post(&format!("/Calls/{}.json", sid.as_str()), &[("Twiml", &xml)]).await {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::error!(%error, "the caller could not be connected with the nurse");
+            false
+        }
+    }
+}
+
+/// What somebody hears whom the nurse did not answer: the words of their emergency, or whom to call, in the language of
+/// the visit.
+pub(crate) async fn words_without_nurse(app: &App, uri: &Uri, sid: &CallSid) -> Say {
+    let fields = uri.query().unwrap_or_default().split('&').filter_map(|field| field.split_once('='));
+    let named = fields.filter(|(name, _)| *name == LANGUAGE_PARAMETER).map(|(_, language)| language).next();
+    let protocol = &app.settings.protocol;
+    let language = protocol.spoken(named.unwrap_or(FALLBACK_LANGUAGE));
+    let call = app.store.find_call_by_sid(sid.as_str()).await.ok().flatten();
+    let visit = match call {
+        Some(call) => app.store.visit(&call.id).await.ok().flatten(),
+        None => None,
+    };
+    // Where nothing is known yet, the words of an emergency are the safe ones.
+    let text = match visit.map(|visit| visit.record.red_flags) {
+        Some(flags) if flags.is_empty() => "closing",
+        Some(flags) if flags.iter().all(|raised| raised.flag.code == "self_harm") => "self_harm",
+        _ => "red_flag",
+    };
+    voices::say(language, protocol.text(language, text, ""))
+}
+
+/// Nobody at the nurse line answered.
+pub(crate) async fn nurse_not_reached(app: &App, sid: &CallSid) {
+    let call = match app.store.find_call_by_sid(sid.as_str()).await {
+        Ok(Some(call)) => call,
+        _ => return tracing::error!("a call whose nurse did not answer is not known"),
+    };
+    let _ = app.raise(&rules::technical(call.patient_id.as_ref(), Some(&call.id), "nurse_not_reached")).await;
+    let corrected = async {
+        let handle = app.store.call_handle(&call.id).await?;
+        if let Some(mut visit) = app.store.visit(&call.id).await? {
+            visit.record.transferred = Some(false);
+            app.store.save_visit(&handle, &visit).await?;
+        }
+        Ok::<(), StoreError>(())
+    };
+    if let Err(error) = corrected.await {
+        tracing::error!(call_id = %call.id, code = error.code(), "that the nurse did not answer was not noted");
+    }
+}
+
+/// A call is over: what it contributed is stored and assessed, and the staff told where the result asks for it.
+///
+/// True when everything is in the store.
+pub(crate) async fn conclude(
+    app: &Arc<App>,
+    call: &CallHandle,
+    patient: &PatientId,
+    record: &VisitRecord,
+    outcome: CallOutcome,
+) -> bool {
+    match assess_and_save(app, call, patient, record, outcome).await {
+        Ok(visit) => {
+            for alert in alerts_of(app, &call.id, patient, outcome, &visit) {
+                let _ = app.raise(&alert).await;
+            }
+            true
+        }
+        Err(error) => {
+            tracing::error!(call_id = %call.id, code = error.code(), "the visit could not be assessed");
+            false
+        }
+    }
+}
+
+/// What the staff has to be told of a visit.
+fn alerts_of(
+    app: &App,
+    call: &CallId,
+    patient: &PatientId,
+    outcome: CallOutcome,
+    visit: &StoredVisit,
+) -> Vec<NewAlert> {
+    let mut alerts = Vec::new();
+    if matches!(outcome, CallOutcome::Failed) {
+        alerts.push(rules::technical(Some(patient), Some(call), "call_failed"));
+    }
+    if visit.record.identity.status == IdentityStatus::NotIdentified && visit.record.identity.failed_attempts > 0 {
+        alerts.push(rules::not_identified(patient, call));
+    }
+    let has_nurse = app.settings.staff.nurse_line.is_some();
+    if has_nurse && visit.record.transferred == Some(false) && !visit.record.red_flags.is_empty() {
+        alerts.push(rules::technical(Some(patient), Some(call), "nurse_not_reached"));
+    }
+    if visit.record.emergency_words_spoken == Some(false) {
+        alerts.push(rules::technical(Some(patient), Some(call), "emergency_words_not_spoken"));
+    }
+    let Some(assessment) = &visit.assessment else { return alerts };
+    let text = |pointer: &str| assessment.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let contributions = assessment.get("contributions").and_then(Value::as_array);
+    let reasons = contributions.into_iter().flatten();
+    let reasons: Vec<String> =
+        reasons.filter_map(|contribution| contribution.get("explanation")?.as_str().map(str::to_owned)).collect();
+    let finding = RiskFinding {
+        patient_id: patient,
+        call_id: call,
+        risk_band: text("/risk_band"),
+        overall_risk: assessment.get("overall_risk").and_then(Value::as_f64),
+        reasons: &reasons,
+        red_flags: &visit.facts.red_flags,
+    };
+    alerts.extend(rules::assessment(&finding));
+    alerts
+}
+
+async fn assess_and_save(
+    app: &App,
+    call: &CallHandle,
+    patient: &PatientId,
+    record: &VisitRecord,
+    outcome: CallOutcome,
+) -> Result<StoredVisit, StoreError> {
+    let started_at_us = app.store.get_call(&call.id).await?.started_at_us;
+    let segments = app.store.call_segments(&call.id).await?;
+    let before = app.store.visit(&call.id).await?;
+    let mut reports = app.store.post_calls(&call.id).await?;
+    loop {
+        let mut record = record.clone();
+        take_in(app, &mut record, &reports);
+        let mut facts = record.facts(&call.id, started_at_us, outcome, &segments);
+        // What was so when the call ended, and what a clinician said of it, outlive a second look at it.
+        match &before {
+            Some(before) => {
+                (facts.alert_open, facts.dry_confirmed) = (before.facts.alert_open, before.facts.dry_confirmed);
+            }
+            None => facts.alert_open = app.store.has_open_alert(patient).await?,
+        }
+        let visit = assessed(app, patient, record, facts).await?;
+        app.store.save_visit(call, &visit).await?;
+        // A report that came meanwhile found no visit to be taken into.
+        let now = app.store.post_calls(&call.id).await?;
+        if now.len() == reports.len() {
+            return Ok(visit);
+        }
+        reports = now;
+    }
+}
+
+/// Takes what the agents service found in a conversation into the record of its visit: answers nobody else has are
+/// filled in, contradictions are shown, and an answer that is a red flag raises it.
+fn take_in(app: &App, record: &mut VisitRecord, reports: &[PostCallMessage]) {
+    if record.identity.status != IdentityStatus::Identified {
+        // Whoever gave those answers, it was not shown to be the patient.
+        return;
+    }
+    let protocol = &app.settings.protocol;
+    for report in reports {
+        if let Ok(event) = webhook::parse(&report.payload)
+            && let PostCallContent::Transcription(found) = event.content
+        {
+            record.add_answers(&collected_answers(&AgentText::from_protocol(protocol), &found.data_collection));
+        }
+    }
+    record.flag_answers(protocol);
+}
+
+/// A visit with its assessment by the model in force and, where there is one, by the candidate.
+pub(crate) async fn assessed(
+    app: &App,
+    patient: &PatientId,
+    record: VisitRecord,
+    facts: CallFacts,
+) -> Result<StoredVisit, StoreError> {
+    let person = app.store.get_patient(patient).await?;
+    let care = app.store.care_profile(patient).await?;
+    let past = app.store.patient_visits(patient, store::MAX_FACTS).await?;
+    let past: Vec<CallFacts> = past.into_iter().map(|PastVisit { facts, .. }| facts).collect();
+    let profile = profile_of(&person, &care, facts.at_us);
+    let assessed_at = jiff::Timestamp::from_microsecond(crate::clock::unix_us()).unwrap_or_default();
+    let finish = |model: &risk::Model| risk::assess(model, &profile, &past, &facts).to_json(Some(patient), assessed_at);
+    let assessment = Some(finish(&app.settings.model));
+    let shadow = app.settings.shadow_model.as_deref().map(finish);
+    Ok(StoredVisit { record, facts, assessment, shadow })
+}
+
+/// What the risk model has to know of a patient on the day of a call.
+pub(crate) fn profile_of(person: &Patient, care: &CareProfile, at_us: i64) -> risk::Profile {
+    let zone = jiff::tz::TimeZone::get(&person.details.timezone).unwrap_or(jiff::tz::TimeZone::UTC);
+    let at = jiff::Timestamp::from_microsecond(at_us).unwrap_or_default();
+    risk::Profile {
+        sex: person.details.sex,
+        birth_date: Some(person.details.birth_date),
+        dry_weight_kg: care.dry_weight_kg,
+        discharged_on: care.discharged_on,
+        today: at.to_zoned(zone).date(),
+    }
+}
+
+/// The agents service has reported on a call, and the report is stored: the visit is looked at again with it. A visit that
+/// is not concluded yet will find the report by itself.
+///
+/// # Errors
+/// [`StoreError`] when the record cannot be read or changed.
+pub(crate) async fn reconcile(app: &Arc<App>, call: &CallId) -> Result<(), StoreError> {
+    let Some(patient) = app.store.get_call(call).await?.patient_id else { return Ok(()) };
+    let Some(before) = app.store.visit(call).await? else { return Ok(()) };
+    let mut record = before.record.clone();
+    take_in(app, &mut record, &app.store.post_calls(call).await?);
+    if record == before.record {
+        // Nothing new: what was shown stays as it was shown.
+        return Ok(());
+    }
+    let (handle, outcome) = (app.store.call_handle(call).await?, before.facts.outcome);
+    let visit = assess_and_save(app, &handle, &patient, &record, outcome).await?;
+    for alert in alerts_of(app, call, &patient, outcome, &visit) {
+        let _ = app.raise(&alert).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! What an operator has to mend is told to a person.
+
+use crate::house::{House, Plan};
+use clinic::CallOutcome;
+use clinic::alerts::{AlertKind, Severity};
+use sim::elevenlabs::{Faults, Script, SimConfig};
+use sim::patient::PatientScript;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_refuses_every_call_is_one_matter_for_the_operator() {
+    let faults = Faults::parse(["close-1008"]).unwrap();
+    let agent = SimConfig { faults, script: Script::visit(), ..SimConfig::default() };
+    let house = House::open(Plan { agent, ..Plan::default() }).await;
+    for n in 1..=2 {
+        let (report, call) = house.call(house.caller(n, PatientScript::default())).await;
+        assert_eq!(call.outcome, CallOutcome::Failed);
+        assert_eq!(report.said.len(), 1, "an apology");
+    }
+    assert_eq!(house.alert_codes().await, ["agent_configuration", "call_failed", "not-interpretable"]);
+    let alerts = house.alerts().await;
+    let matter = alerts.iter().find(|alert| alert.content.as_ref().unwrap().code == "agent_configuration").unwrap();
+    assert_eq!((matter.kind, matter.severity, matter.occurrences), (AlertKind::Technical, Severity::Urgent, 2));
+    assert_eq!(matter.patient_id, None);
+    crate::log::assert_discreet();
+}
