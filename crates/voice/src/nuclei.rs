@@ -77,7 +77,8 @@ pub fn pitch_settings() -> PitchSettings {
 #[must_use]
 pub fn find(sound: &Sound<'_>, pitch: &PitchTrack) -> Option<Nuclei> {
     let band = vowel_band(sound);
-    let loudness = intensity::contour(&Sound::new(&band, sound.rate()), INTENSITY_FLOOR_HZ)?;
+    let anchored = band.get(..anchored_length(sound)).unwrap_or(&band);
+    let loudness = intensity::contour(&Sound::new(anchored, sound.rate()), INTENSITY_FLOOR_HZ)?;
     let level = loudness.db();
     let loud = stats::quantile_of(level, 0.99)?;
     let frames = loudness.frames();
@@ -89,6 +90,27 @@ pub fn find(sound: &Sound<'_>, pitch: &PitchTrack) -> Option<Nuclei> {
     });
     let kept = prominent(level, voiced_peaks, MIN_DIP_DB_S / frames.dt);
     Some(Nuclei { times_s: kept.into_iter().map(|k| frames.time(k)).collect() })
+}
+
+/// Samples from the beginning that put the first frame of the contour at the same time in every sound.
+///
+/// Frames are centred in what is left of the sound. Telephone audio comes in whole steps, so that rounding alone would
+/// decide whether one more frame fits, and all frames would move by half a step with it: silence before or after speech
+/// could then add or take a syllable. Less than a step of the end is given up for that.
+fn anchored_length(sound: &Sound<'_>) -> usize {
+    /// Of the window and of the step, in periods of the floor (see [`intensity::contour`]).
+    const WINDOW_PERIODS: f64 = 6.4;
+    const STEP_PERIODS: f64 = 0.8;
+    /// Room beside the last frame: far from both limits at which a frame would come or go.
+    const SPARE_STEPS: f64 = 0.2;
+    let length = sound.samples().len();
+    let step_s = STEP_PERIODS / INTENSITY_FLOOR_HZ;
+    let least_s = WINDOW_PERIODS / INTENSITY_FLOOR_HZ + SPARE_STEPS * step_s;
+    let steps = ((length as f64 * sound.dx() - least_s) / step_s + 1e-6).floor();
+    if steps < 0.0 {
+        return length;
+    }
+    (((least_s + steps * step_s) / sound.dx()).round() as usize).min(length)
 }
 
 /// The sound between [`LOW_HZ`] and [`HIGH_HZ`]: Butterworth edges of 24 dB per octave, which cost

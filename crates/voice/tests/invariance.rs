@@ -152,3 +152,20 @@ proptest! {
         prop_assert!((total(&a) - total(&b)).abs() < 0.05);
     }
 }
+
+/// A voice of which one valley lies at its limit: half a step of the frame grid decides about a syllable.
+#[test]
+fn the_frames_of_the_syllable_counter_do_not_move_with_the_length() {
+    let voice = VoiceSpec { seed: 62, ..VoiceSpec::default() };
+    let samples = synth::counting(&voice, &CountingSpec { numbers: 8, ..CountingSpec::default() }, RATE).samples;
+    let count = |before: usize, after: usize| {
+        let mut padded = vec![0.0; 160 * before];
+        padded.extend_from_slice(&samples);
+        padded.resize(padded.len() + 160 * after, 0.0);
+        of(&padded, Task::Counting, false).measures.syllables
+    };
+    let alone = count(0, 0);
+    for (before, after) in [(0, 1), (1, 0), (112, 42), (200, 0), (0, 200), (3, 7)] {
+        assert_eq!(count(before, after), alone, "{before} frames before, {after} after");
+    }
+}
