@@ -157,3 +157,19 @@ fn transcripts_are_kept_word_for_word() {
         .any(|event| matches!(&event.kind, TimelineKind::UserTranscript { text } if text == "I weigh 182 pounds."));
     assert!(kept);
 }
+
+#[test]
+fn whoever_refuses_to_be_recorded_is_neither_kept_nor_measured() {
+    let mut world = World::bridged();
+    world.caller_speaks(400);
+    assert!(!world.captures.is_empty());
+    world.input(Input::StopRecording);
+    let (kept, steps) = (world.captures.len(), world.analysis.len());
+    request(&mut world, "tc_1", "start_task", json!({"task": "counting"}));
+    answer_all(&mut world);
+    world.agent_audio(1, 400, 1);
+    world.caller_speaks(1_000);
+    world.input(Input::PhoneClosed);
+    assert_eq!((world.captures.len(), world.analysis.len()), (kept, steps));
+    assert!(!world.agent_heard().is_empty(), "the conversation goes on");
+}

@@ -163,3 +163,55 @@ impl VisitRecord {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answers::{AnswerValue, Topic};
+
+    fn record(answers: Vec<Answer>) -> VisitRecord {
+        VisitRecord {
+            protocol: String::new(),
+            protocol_version: String::new(),
+            languages: vec!["en".to_owned()],
+            identity: IdentityRecord { status: IdentityStatus::Identified, how: None, failed_attempts: 0 },
+            recording_consent: Some(true),
+            answers,
+            tasks: Vec::new(),
+            red_flags: Vec::new(),
+            emergency_words_spoken: None,
+            transferred: None,
+            complete: true,
+        }
+    }
+
+    fn said(value: &str, source: Source) -> Sourced {
+        Sourced { value: AnswerValue::Text(value.to_owned()), source }
+    }
+
+    #[test]
+    fn a_red_flag_that_only_the_report_has_is_raised_once() {
+        let protocol = Protocol::shipped();
+        let reported = [("dyspnea".to_owned(), said("rest", Source::PostCall))];
+        let unanswered = Answer::unanswered("dyspnea", Topic::Dyspnea);
+        let contradicted = Answer::from_sources("dyspnea", Topic::Dyspnea, &[said("none", Source::AgentTool)]);
+        for before in [unanswered, contradicted] {
+            let mut record = record(vec![before]);
+            assert!(record.add_answers(&reported));
+            for _ in 0..2 {
+                record.flag_answers(&protocol);
+            }
+            let codes: Vec<&str> = record.red_flags.iter().map(|raised| raised.flag.code.as_str()).collect();
+            assert_eq!(codes, ["breathless_at_rest"]);
+            assert!(!record.add_answers(&reported), "said again it changes nothing");
+        }
+    }
+
+    #[test]
+    fn what_was_said_in_the_call_is_not_raised_again() {
+        let heard = Answer::from_sources("dyspnea", Topic::Dyspnea, &[said("rest", Source::AgentTool)]);
+        let mut record = record(vec![heard]);
+        record.flag_answers(&Protocol::shipped());
+        assert!(record.red_flags.is_empty());
+    }
+}
