@@ -12,7 +12,7 @@ use crate::perturbation::{self, Limits};
 use crate::pitch::{self, PitchMethod, PitchSettings, PitchTrack};
 use crate::pulses;
 use crate::report::{Channel, Measures};
-use crate::sound::Sound;
+use crate::sound::{Fit, Sound};
 use crate::spectrum::{self, Spectrum};
 use crate::stats;
 use crate::voice_breaks;
@@ -30,6 +30,16 @@ const WIDE_TILT_RATE_HZ: f64 = 20_000.0;
 /// The contour most measures rest on: autocorrelation, 75-500 Hz.
 pub(crate) fn contour(sound: &Sound<'_>) -> Option<PitchTrack> {
     pitch::track(sound, &PitchSettings::praat(PitchMethod::Autocorrelation, FLOOR_HZ, CEILING_HZ))
+}
+
+/// The same contour with its frames where they lie for any number of whole steps, if `contour` has them elsewhere.
+///
+/// What is chosen by this contour must not depend on how much silence was recorded beside it.
+pub(crate) fn contour_in_whole_steps(sound: &Sound<'_>, contour: &PitchTrack) -> Option<PitchTrack> {
+    let settings = PitchSettings::praat(PitchMethod::Autocorrelation, FLOOR_HZ, CEILING_HZ);
+    let moved =
+        pitch::CandidateFinder::with_fit(sound, &settings, Fit::WholeSteps)?.frames().count != contour.frames().count;
+    if moved { pitch::track_with(sound, &settings, Fit::WholeSteps) } else { None }
 }
 
 /// Which frames HNR and CPPS are averaged over.

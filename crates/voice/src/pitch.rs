@@ -14,7 +14,7 @@ mod summit;
 
 pub(crate) use candidates::CandidateFinder;
 
-use crate::sound::{Frames, Sound};
+use crate::sound::{Fit, Frames, Sound};
 use crate::stats;
 
 /// How the periodicity of a frame is measured.
@@ -220,7 +220,12 @@ pub struct PitchSummary {
 /// leave no room for a period.
 #[must_use]
 pub fn track(sound: &Sound<'_>, settings: &PitchSettings) -> Option<PitchTrack> {
-    let mut finder = CandidateFinder::new(sound, settings)?;
+    track_with(sound, settings, Fit::AsReference)
+}
+
+/// The same, with a say in where the frames lie.
+pub(crate) fn track_with(sound: &Sound<'_>, settings: &PitchSettings, fit: Fit) -> Option<PitchTrack> {
+    let mut finder = CandidateFinder::with_fit(sound, settings, fit)?;
     let frames = finder.frames();
     let mut lattice = path::Lattice::new(settings, &finder);
     for k in 0..frames.count {

@@ -90,15 +90,37 @@ impl<'a> Sound<'a> {
     /// Places frames whose window lasts `window` seconds every `dt` seconds; `None` if the window
     /// is longer than the sound.
     pub(crate) fn frames(&self, window: f64, dt: f64) -> Option<Frames> {
+        self.frames_with(window, dt, Fit::AsReference)
+    }
+
+    /// The same, with a say in whether a last frame fits that rounding decides about.
+    pub(crate) fn frames_with(&self, window: f64, dt: f64, fit: Fit) -> Option<Frames> {
         let duration = self.dx * self.samples.len() as f64;
         // Also refuses NaN from absurd settings.
         if !(window <= duration && dt > 0.0) {
             return None;
         }
-        let count = ((duration - window) / dt).floor() + 1.0;
+        let slack = match fit {
+            Fit::AsReference => 0.0,
+            Fit::WholeSteps => 1e-6,
+        };
+        let count = ((duration - window) / dt + slack).floor() + 1.0;
         let middle = self.x1 - 0.5 * self.dx + 0.5 * duration;
         Some(Frames { count: count as usize, t1: middle - 0.5 * (count * dt) + 0.5 * dt, dt })
     }
+}
+
+/// Whether a frame fits that would end with the sound.
+///
+/// Frames are centred in the sound: one more or less moves all of them by half a step. Telephone audio comes in whole
+/// steps, so that the last frame always ends with the sound, and rounding alone decides about it, differently for
+/// different lengths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fit {
+    /// As the reference rounds.
+    AsReference,
+    /// It fits, so that the frames lie the same whatever number of whole steps is around them.
+    WholeSteps,
 }
 
 impl Frames {
@@ -126,6 +148,19 @@ mod tests {
         assert!(frames.is_some_and(|f| { f.count == 97 && (f.time(0) + f.time(96) - 1.0).abs() < 1e-12 }));
         assert_eq!(sound.frames(1.1, 0.01), None);
         assert_eq!(sound.frames(0.1, 0.0), None);
+    }
+
+    #[test]
+    fn whole_steps_of_any_number_put_the_first_frame_at_the_same_time() {
+        let mut by_reference = std::collections::BTreeSet::new();
+        for steps in 5..2000 {
+            let samples = vec![0.0; 80 * steps];
+            let sound = Sound::new(&samples, SampleRate::TELEPHONE);
+            let first_ms = |fit| sound.frames_with(0.04, 0.01, fit).map(|f| (f.t1 * 1e4).round() as i64);
+            assert_eq!(first_ms(Fit::WholeSteps), Some(200), "{steps} steps");
+            by_reference.insert(first_ms(Fit::AsReference));
+        }
+        assert_eq!(by_reference.len(), 2, "rounding decides where the reference begins");
     }
 
     #[test]

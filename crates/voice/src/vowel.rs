@@ -30,6 +30,10 @@ const STEADY_SEMITONES: f64 = 0.35;
 /// vibrato is the same in all windows, a glide is not.
 const MORE_UNSTEADY: f64 = 1.5;
 
+/// Windows that differ by this share or less are equally steady. It is rounding that makes them differ: the same voice
+/// elsewhere in the sound has other sums.
+const EQUALLY_STEADY: f64 = 1e-6;
+
 /// Voiced runs, with gaps of at most `bridge_s` closed; time in `unheard` is not counted as gap.
 fn runs(pitch: &PitchTrack, bridge_s: f64, unheard: &[Interval]) -> Vec<Interval> {
     let frames = pitch.frames();
@@ -90,12 +94,13 @@ pub fn steady_window(pitch: &PitchTrack, avoid: &[Interval]) -> Option<Interval>
         .map(|part| melody.frames_in(part))
         .collect();
     let lengths = WINDOWS_S.iter().map(|&s| melody.steps(s)).filter(|&n| n > shortest).chain([shortest]);
-    // Fewest unvoiced frames first, then the least straying.
+    // Fewest unvoiced frames first, then the least straying; of equally steady ones the first in time.
     let best = |steps: usize| {
         let places = parts.iter().flat_map(|&(first, last)| first..(last + 1).saturating_sub(steps).max(first));
-        places
-            .filter_map(|k| melody.straying(k, steps).map(|(missing, sd)| (missing, sd, k)))
-            .min_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)))
+        let all = places.filter_map(|k| melody.straying(k, steps).map(|(missing, sd)| (missing, sd, k)));
+        let least = all.clone().min_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)))?;
+        let equal = |place: &(usize, f64, usize)| place.0 == least.0 && place.1 <= least.1 * (1.0 + EQUALLY_STEADY);
+        all.filter(equal).min_by_key(|place| place.2)
     };
     let limit = match best(shortest) {
         Some((0, sd, _)) => Some(STEADY_SEMITONES.max(MORE_UNSTEADY * sd)),

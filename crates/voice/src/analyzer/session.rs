@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::composite;
-use crate::measure::{Average, Collected, Contours, Plan};
+use crate::measure::{self, Average, Collected, Contours, Plan};
 use crate::pauses::{self, Interval, SpeechMap};
 use crate::pieces;
 use crate::pitch::PitchTrack;
@@ -144,7 +144,7 @@ impl Session {
         let (mut measures, window) = if self.whole || task != Task::SustainedVowel {
             self.measure(rest, &contours);
             (self.collected.measures(), None)
-        } else if let Some(window) = pitch.as_ref().and_then(|p| vowel::steady_window(p, &damage.spoiled(gaps))) {
+        } else if let Some(window) = self.steady_window(rest, pitch.as_ref(), &damage.spoiled(gaps)) {
             self.in_window(span, start_s, window)
         } else if self.done == 0 {
             (Collected::of(&sound, &contours, self.vowel_plan()).measures(), None)
@@ -195,6 +195,18 @@ impl Session {
             validity,
             details: None,
         }
+    }
+
+    /// The steady part of a vowel, in the time of the span, of which `rest` was analysed last.
+    fn steady_window(&self, rest: &[f64], pitch: Option<&PitchTrack>, avoid: &[Interval]) -> Option<Interval> {
+        let pitch = pitch?;
+        let (last, before) = self.pitch.split_last()?;
+        let moved = measure::contour_in_whole_steps(&Sound::new(rest, self.rate), &last.1);
+        let Some(moved) = moved.filter(|_| last.0 == self.start_s()) else {
+            return vowel::steady_window(pitch, avoid);
+        };
+        let pieces: Vec<(f64, PitchTrack)> = before.iter().cloned().chain([(last.0, moved)]).collect();
+        vowel::steady_window(&PitchTrack::joined(&pieces, pitch.end_s())?, avoid)
     }
 
     /// The measures of the steady part, and where it is in the recording.

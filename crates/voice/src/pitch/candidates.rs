@@ -8,7 +8,7 @@ use super::summit::{curve, summit};
 use super::{PitchMethod, PitchSettings};
 use crate::interpolate::{SINC_70, SINC_700, parabola, sinc};
 use crate::math;
-use crate::sound::{Frames, Sound};
+use crate::sound::{Fit, Frames, Sound};
 
 /// Depth of the coarse reading of a peak's height.
 const COARSE_DEPTH: usize = 30;
@@ -100,6 +100,11 @@ pub(crate) struct CandidateFinder<'a> {
 impl<'a> CandidateFinder<'a> {
     /// Sizes everything; `None` if the sound is too short or the settings make no sense.
     pub(crate) fn new(sound: &Sound<'a>, settings: &PitchSettings) -> Option<Self> {
+        Self::with_fit(sound, settings, Fit::AsReference)
+    }
+
+    /// The same, with a say in where the frames lie.
+    pub(crate) fn with_fit(sound: &Sound<'a>, settings: &PitchSettings, fit: Fit) -> Option<Self> {
         let dx = sound.dx();
         let floor = settings.floor_hz;
         let base = settings.periods_per_window;
@@ -127,7 +132,7 @@ impl<'a> CandidateFinder<'a> {
         let reach = (window as f64 * depth_factor).floor() as usize;
         let cross = matches!(settings.method, PitchMethod::CrossCorrelation | PitchMethod::CrossCorrelationAccurate);
         let span_s = 1.0 / floor + window_s;
-        let frames = sound.frames(if cross { span_s } else { window_s }, dt)?;
+        let frames = sound.frames_with(if cross { span_s } else { window_s }, dt, fit)?;
         let engine = if cross {
             Engine::Cross { span_s, stretch: Vec::with_capacity(2 * window + 2) }
         } else {
