@@ -22,7 +22,8 @@ const PURPOSE: &str = "heartvoice call ticket\n";
 /// Longest ticket accepted, in bytes. Name and value of a `<Parameter>` must stay under 500 characters together.
 pub const MAX_TICKET_BYTES: usize = 400;
 
-/// The secret tickets are signed with. Random for each process: tickets need not survive a restart.
+/// The secret tickets are signed with. The servers of an installation share it, so that each can tell a forged ticket from
+/// one that another of them gave out.
 #[derive(Clone)]
 pub struct TicketKey([u8; 32]);
 

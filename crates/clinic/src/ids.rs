@@ -89,6 +89,18 @@ id!(
     TokenId
 );
 id!(
+    /// Identifies a person with an account. Never given to anybody else, also not after the account has ended.
+    UserId
+);
+id!(
+    /// Identifies a signed-in session of a person. It is not the secret in the cookie.
+    SessionId
+);
+id!(
+    /// Identifies one opening of a record by somebody who is not of the patient's care team.
+    GlassBreakId
+);
+id!(
     /// Identifies a schedule: when a patient is to be telephoned, again and again.
     ScheduleId
 );

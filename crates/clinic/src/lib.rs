@@ -4,14 +4,18 @@
 //! record is stored or sent; it only says what a patient, a call and its timeline are. Read [`Patient`] and
 //! [`TimelineEvent`] first.
 
+pub mod access;
 pub mod agent;
 pub mod alerts;
 pub mod answers;
 pub mod care;
+pub mod deidentify;
 pub mod facts;
+pub mod fhir;
 pub mod identity;
 pub mod ids;
 pub mod patient;
+pub mod patient_copy;
 pub mod phone;
 pub mod protocol;
 pub mod record;
@@ -24,7 +28,10 @@ pub mod trends;
 pub mod visit;
 pub mod words;
 
-pub use ids::{AlertId, AttemptId, CallId, DeliveryId, PatientId, PlannedCallId, ScheduleId, TokenId};
+pub use ids::{
+    AlertId, AttemptId, CallId, DeliveryId, GlassBreakId, PatientId, PlannedCallId, ScheduleId, SessionId, TokenId,
+    UserId,
+};
 pub use patient::{NewPatient, Patient, Sex};
 pub use phone::PhoneNumber;
 pub use record::{CallOutcome, CallRecord, Direction, EndCause, Segment, Span, TimelineEvent, TimelineKind};

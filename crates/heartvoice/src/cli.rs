@@ -1,7 +1,8 @@
 //! The command line as a whole; each command's own arguments stand in its file.
 
 use crate::commands::{
-    agent, alert, analyze, call, config, demo, doctor, keys, model, patient, protocol, schedule, serve, simulate, token,
+    agent, alert, analyze, audit, backup, call, config, demo, doctor, export, healthcheck, keys, model, openapi,
+    patient, protocol, retention, schedule, serve, simulate, token, user,
 };
 use crate::failure::BAD_INPUT;
 use clap::{Parser, Subcommand};
@@ -32,7 +33,7 @@ pub(crate) enum Command {
     /// Runs one of the simulators on its own
     #[command(subcommand)]
     Simulate(simulate::Command),
-    /// Adds, lists, shows and imports patients
+    /// Adds, lists, shows, imports, exports and erases patients
     #[command(subcommand)]
     Patient(patient::Command),
     /// Says when patients are telephoned
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Agent(agent::Command),
     /// Checks settings, database, services and addresses, and says how to mend each
     Doctor(doctor::Args),
+    /// Asks a running server whether it is well, for container and service managers
+    Healthcheck(healthcheck::Args),
     /// Checks and shows clinical protocols
     #[command(subcommand)]
     Protocol(protocol::Command),
@@ -55,9 +58,26 @@ pub(crate) enum Command {
     /// Lists, shows, acknowledges and resolves alerts
     #[command(subcommand)]
     Alert(alert::Command),
+    /// Adds, lists, disables and resets users, and says whose patients they look after
+    #[command(subcommand)]
+    User(user::Command),
+    /// Shows, exports and verifies the audit trail
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Makes, lists and revokes tokens of the programming interface
     #[command(subcommand)]
     Token(token::Command),
+    /// Prints the description of the programming interface
+    Openapi(openapi::Args),
+    /// Deletes what is past its retention, and shows what was destroyed
+    #[command(subcommand)]
+    Retention(retention::Command),
+    /// Makes, checks and restores backups of the embedded store
+    #[command(subcommand)]
+    Backup(backup::Command),
+    /// Writes de-identified records for research
+    #[command(subcommand)]
+    Export(export::Command),
     /// Makes keys
     #[command(subcommand)]
     Keys(keys::Command),

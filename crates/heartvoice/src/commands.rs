@@ -3,18 +3,27 @@
 pub(crate) mod agent;
 pub(crate) mod alert;
 pub(crate) mod analyze;
+pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod call;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+pub(crate) mod export;
+pub(crate) mod healthcheck;
 pub(crate) mod keys;
 pub(crate) mod model;
+mod one_server;
+pub(crate) mod openapi;
+pub(crate) mod operator;
 pub(crate) mod patient;
 pub(crate) mod protocol;
+pub(crate) mod retention;
 pub(crate) mod schedule;
 pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod token;
+pub(crate) mod user;
 
 use crate::cli::{Cli, Command};
 use crate::config::{Config, Overrides};
@@ -53,19 +62,34 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
             let store = open_store(file, command.only_reads()).await?;
             schedule::run(&store, command).await
         }
-        Command::Call(command) => call::run(&open_store(file, true).await?, command).await,
+        Command::Call(command) => Box::pin(call::run(&open_store(file, true).await?, command)).await,
         Command::Agent(command) => agent::run(file, command).await,
         Command::Doctor(args) => doctor::run(file, &args).await,
+        Command::Healthcheck(args) => healthcheck::run(file, &args).await,
         Command::Protocol(command) => protocol::run(&command),
         Command::Alert(command) => {
             let store = open_store(file, command.only_reads()).await?;
-            alert::run(&store, command).await
+            Box::pin(alert::run(&store, command)).await
         }
+        Command::Audit(command) => audit::run(file, command).await,
         Command::Token(command) => {
             let store = open_store(file, command.only_reads()).await?;
             token::run(&store, command).await
         }
-        Command::Keys(command) => keys::run(&command),
+        Command::Keys(command) => keys::run(file, command).await,
+        Command::Openapi(args) => openapi::run(&args),
+        Command::User(command) => {
+            let config = load_config(file)?;
+            let store = open_configured(&config, command.only_reads()).await?;
+            user::run(&store, &config.public_base_url(), command).await
+        }
+        Command::Retention(command) => {
+            let config = load_config(file)?;
+            let store = open_configured(&config, command.only_reads()).await?;
+            retention::run(&config, &store, command).await
+        }
+        Command::Backup(command) => backup::run(file, command).await,
+        Command::Export(command) => export::run(&open_store(file, true).await?, command).await,
         Command::Model(command) => tokio::task::block_in_place(|| model::run(&command)),
         Command::Config(command) => config::run(file, &command),
     }
@@ -93,7 +117,7 @@ fn load_config(file: Option<&Path>) -> anyhow::Result<Config> {
 }
 
 async fn open_configured(config: &Config, only_reads: bool) -> anyhow::Result<Store> {
-    let key = config.master_key()?;
+    let key = config.key_service()?;
     if only_reads
         && let Some(path) = database_file(&config.store().database_url)
         && !path.exists()
@@ -101,7 +125,14 @@ async fn open_configured(config: &Config, only_reads: bool) -> anyhow::Result<St
         // A mistyped address would otherwise look like an empty clinic.
         eprintln!("note: there is no database at {} yet; a new one is made", path.display());
     }
-    Store::open(config.store(), key).await.context("cannot open the store")
+    let store = Store::open(config.store(), key).await.context("cannot open the store")?;
+    config.keep_key_backup(&store);
+    Ok(store.acting_as(operator::operator()))
+}
+
+/// Whoever is at this machine, for the audit trail.
+fn operator() -> store::audit::Actor {
+    operator::operator()
 }
 
 /// A seed that no earlier run had, for what must be new each time.

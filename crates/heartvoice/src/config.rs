@@ -5,6 +5,7 @@
 
 mod sources;
 mod staff;
+mod storage;
 mod variables;
 
 pub(crate) use sources::{Found, Origin};
@@ -78,6 +79,7 @@ impl Config {
             }
         }
         let mut config = Self { settings, problems, warnings: Vec::new() };
+        config.check_storage();
         config.check_production();
         config.check_pairs();
         config
@@ -104,6 +106,10 @@ impl Config {
         self.get(name).and_then(|number| clinic::PhoneNumber::parse(number).ok())
     }
 
+    fn number<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
+        self.get(name).and_then(|number| number.parse().ok())
+    }
+
     fn word(&self, name: &str) -> String {
         self.get(name).unwrap_or_default().to_owned()
     }
@@ -124,6 +130,7 @@ impl Config {
             problems.push(format!("PUBLIC_BASE_URL: expected an https:// address {because}"));
         }
         match self.get("ENCRYPTION_KEY") {
+            None if self.get("VAULT_TRANSIT_KEY").is_some() => {}
             None => problems.push(format!("ENCRYPTION_KEY: expected 64 hexadecimal digits {because}")),
             Some(key) if is_obvious(key) => problems.push(format!("ENCRYPTION_KEY: expected a random key {because}")),
             Some(_) => {}
@@ -138,6 +145,11 @@ impl Config {
         if self.get("SMTP_URL").is_some_and(|url| !is_sealed(url) && !is_loopback(url)) {
             problems.push(format!("SMTP_URL: expected smtps:// or smtp://…?tls=required {because}"));
         }
+        if self.get("DATABASE_URL").is_some_and(|url| !store::is_private_connection(url)) {
+            problems.push(format!(
+                "DATABASE_URL: expected ?sslmode=verify-full&sslrootcert=FILE for a database on another machine {because}"
+            ));
+        }
         for name in [
             "ELEVENLABS_BASE_URL",
             "ELEVENLABS_BACKUP_BASE_URL",
@@ -149,16 +161,27 @@ impl Config {
                 problems.push(format!("{name}: expected an https:// address {because}"));
             }
         }
+        let sealed = self.tls().is_some() || self.get("BEHIND_PROXY") == Some("true");
+        if !sealed && !self.bind().ip().is_loopback() {
+            problems.push(format!(
+                "BIND_ADDR: expected 127.0.0.1, or TLS_CERT_FILE and TLS_KEY_FILE, or BEHIND_PROXY=true where a proxy on \
+                 a private network speaks TLS for us, {because}"
+            ));
+        }
         self.problems.extend(problems);
     }
 
     /// Settings that only make sense together.
     fn check_pairs(&mut self) {
+        if let Err(error) = self.retention() {
+            self.problems.push(error.to_string());
+        }
         let pairs = [
             ("ELEVENLABS_API_KEY", "ELEVENLABS_AGENT_ID", "the agent is not configured"),
             ("TWILIO_API_KEY_SID", "TWILIO_API_KEY_SECRET", "the API key is not used"),
             ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "Twilio is not configured"),
             ("STAFF_EMAIL", "SMTP_URL", "no mail is sent"),
+            ("OIDC_ISSUER", "OIDC_CLIENT_ID", "nobody signs in through the identity provider"),
             ("STAFF_WEBHOOK_URL", "STAFF_WEBHOOK_SECRET", "alerts told to the webhook are not signed"),
         ];
         for (one, other, effect) in pairs {
@@ -168,6 +191,11 @@ impl Config {
                 _ => continue,
             };
             self.warnings.push(format!("{missing} is not set: {effect}"));
+        }
+        for (one, other) in [("TLS_CERT_FILE", "TLS_KEY_FILE"), ("TLS_KEY_FILE", "TLS_CERT_FILE")] {
+            if self.get(one).is_some() && self.get(other).is_none() {
+                self.problems.push(format!("{other}: expected the name of a PEM file because {one} is set"));
+            }
         }
         let texts = ["TWILIO_ACCOUNT_SID", "TWILIO_PHONE_NUMBER"];
         for name in texts {
@@ -197,6 +225,20 @@ impl Config {
         SocketAddr::new(address, self.get("PORT").and_then(|port| port.parse().ok()).unwrap_or_default())
     }
 
+    /// TLS on our own port, if it is set.
+    pub(crate) fn tls(&self) -> Option<server::TlsSettings> {
+        let (certificate, key) = self.get("TLS_CERT_FILE").zip(self.get("TLS_KEY_FILE"))?;
+        let (certificate, key) = (PathBuf::from(certificate), PathBuf::from(key));
+        Some(server::TlsSettings { certificate, key, look_every: server::limits::CERTIFICATE_LOOK })
+    }
+
+    /// Sees whether the certificate and its key can be used. Only who serves or is asked to check needs to read them.
+    pub(crate) fn check_tls_files(&mut self) {
+        if let Some(Err(error)) = self.tls().map(|tls| tls.check()) {
+            self.problems.push(error.to_string());
+        }
+    }
+
     /// The address Twilio reaches us at.
     pub(crate) fn public_base_url(&self) -> String {
         self.word("PUBLIC_BASE_URL").trim_end_matches('/').to_owned()
@@ -208,6 +250,9 @@ impl Config {
         let api_key = self.get("TWILIO_API_KEY_SID").map(str::to_owned).zip(self.secret("TWILIO_API_KEY_SECRET"));
         server::Settings {
             bind: self.bind(),
+            tls: self.tls(),
+            trusted_proxies: self.get("TRUSTED_PROXIES").and_then(|text| text.parse().ok()).unwrap_or_default(),
+            idle_connection: server::limits::IDLE_CONNECTION,
             public_base_url: self.public_base_url(),
             elevenlabs: elevenlabs.map(|(api_key, agent_id)| server::ElevenLabsSettings {
                 base_url: self.word("ELEVENLABS_BASE_URL"),
@@ -222,14 +267,28 @@ impl Config {
                 base_url: self.word("TWILIO_BASE_URL"),
                 phone_number: self.phone("TWILIO_PHONE_NUMBER"),
             },
+            identity_provider: self.identity_provider(),
             staff: staff::settings(self),
             call: call::CallConfig::default(),
             max_calls: server::limits::CALLS_MAX,
-            max_outgoing_calls: server::limits::OUTGOING_CALLS,
+            max_outgoing_calls: self.number("OUTGOING_CALLS").unwrap_or(server::limits::OUTGOING_CALLS),
+            outgoing_per_second: self.number("OUTGOING_PER_SECOND").unwrap_or(server::limits::OUTGOING_PER_SECOND),
             protocol: self.protocol(),
             model: self.model("RISK_MODEL").unwrap_or_default(),
             shadow_model: self.model("SHADOW_MODEL"),
+            audit_checkpoint_file: self.get("AUDIT_CHECKPOINT_FILE").map(PathBuf::from),
         }
+    }
+
+    /// The clinic's identity provider, if it is set.
+    fn identity_provider(&self) -> Option<server::IdentityProvider> {
+        let (issuer, client_id) = self.get("OIDC_ISSUER").zip(self.get("OIDC_CLIENT_ID"))?;
+        Some(server::IdentityProvider {
+            issuer: issuer.to_owned(),
+            client_id: client_id.to_owned(),
+            client_secret: self.secret("OIDC_CLIENT_SECRET"),
+            trust_second_factor: self.get("OIDC_TRUST_MFA") == Some("true"),
+        })
     }
 
     /// The clinical protocol in force.
@@ -241,6 +300,16 @@ impl Config {
     /// A risk model, if one is set.
     pub(crate) fn model(&self, name: &str) -> Option<Arc<Model>> {
         self.get(name).and_then(|text| Model::from_json(text).ok()).map(Arc::new)
+    }
+
+    /// Name and version of the protocol or the model that a setting holds or stands for.
+    pub(crate) fn named_version(&self, name: &str) -> Option<String> {
+        if name == "PROTOCOL" {
+            let protocol = self.protocol();
+            return Some(format!("{} {}", protocol.name, protocol.version));
+        }
+        let model = self.model(name).or_else(|| (name == "RISK_MODEL").then(Arc::default))?;
+        Some(format!("{} {}", model.name, model.version))
     }
 
     /// The account of the agents service.
@@ -267,23 +336,29 @@ impl Config {
         server::agent_admin::Wanted { text, options, webhook_url }
     }
 
-    /// Where records and recordings are.
-    pub(crate) fn store(&self) -> store::StoreConfig {
-        store::StoreConfig {
-            database_url: self.word("DATABASE_URL"),
-            audio_dir: PathBuf::from(self.word("AUDIO_STORE")),
-        }
-    }
-
-    /// The key of the records.
+    /// For how long things are kept.
     ///
     /// # Errors
-    /// When it is not set.
-    pub(crate) fn master_key(&self) -> anyhow::Result<store::MasterKey> {
-        let expected = "ENCRYPTION_KEY: expected 64 hexadecimal digits, but it is not set; \
-            `heartvoice keys generate` makes a key (keep it safe: without it nothing can be read)";
-        let key = self.get("ENCRYPTION_KEY").ok_or_else(|| bad_input(expected))?;
-        Ok(store::MasterKey::from_hex(key)?)
+    /// When a limit is longer than `PHI_RETENTION_DAYS`.
+    pub(crate) fn retention(&self) -> anyhow::Result<store::RetentionRules> {
+        let days = |name: &str| self.get(name).and_then(|days| days.parse::<u32>().ok());
+        let phi_days = days("PHI_RETENTION_DAYS").unwrap_or(2_555);
+        let rules = store::RetentionRules {
+            phi_days,
+            audio_days: days("RETENTION_AUDIO_DAYS").unwrap_or(phi_days),
+            transcript_days: days("RETENTION_TRANSCRIPT_DAYS").unwrap_or(phi_days),
+            measures_days: days("RETENTION_MEASURES_DAYS").unwrap_or(phi_days),
+            alert_days: days("RETENTION_ALERT_DAYS").unwrap_or(phi_days),
+        };
+        rules.check()?;
+        Ok(rules)
+    }
+
+    /// Lets the store keep a backup of its keys, where one is wanted.
+    pub(crate) fn keep_key_backup(&self, store: &store::Store) {
+        if let Some(file) = self.get("KEY_BACKUP_FILE") {
+            store.keep_key_backup(PathBuf::from(file));
+        }
     }
 }
 
@@ -357,7 +432,7 @@ mod tests {
         assert_eq!(settings.bind.to_string(), "0.0.0.0:3000");
         assert_eq!(settings.public_base_url, "http://127.0.0.1:3000");
         assert!(settings.elevenlabs.is_none() && settings.twilio.auth_token.is_none());
-        assert!(config.master_key().unwrap_err().to_string().starts_with("ENCRYPTION_KEY"));
+        assert!(config.key_service().unwrap_err().to_string().starts_with("ENCRYPTION_KEY"));
     }
 
     #[test]
@@ -382,6 +457,7 @@ mod tests {
             ("PUBLIC_BASE_URL", "https://hv.example.org/"),
             ("TWILIO_AUTH_TOKEN", "token"),
             ("ELEVENLABS_BASE_URL", "http://127.0.0.1:9"),
+            ("BEHIND_PROXY", "true"),
         ]);
         assert!(safe.problems.is_empty(), "{:?}", safe.problems);
         assert_eq!(safe.server().public_base_url, "https://hv.example.org");
@@ -394,8 +470,53 @@ mod tests {
         for name in ["STAFF_WEBHOOK_URL: expected an https", "STAFF_WEBHOOK_SECRET", "SMTP_URL"] {
             assert!(line.contains(name), "{line}");
         }
+        for (url, is_safe) in [
+            ("postgresql://hv@db.example.org/hv", false),
+            ("postgresql://hv@db.example.org/hv?sslmode=require", false),
+            ("postgresql://hv@db.example.org/hv?sslmode=verify-full&sslrootcert=ca.pem", true),
+            ("postgresql://hv@127.0.0.1:5432/hv", true),
+            ("postgresql:///hv?host=/var/run/postgresql", true),
+        ] {
+            let line = config(&[("NODE_ENV", "production"), ("DATABASE_URL", url)]).problems.join("; ");
+            assert_eq!(!line.contains("DATABASE_URL: expected ?sslmode=verify-full"), is_safe, "{url}: {line}");
+        }
         // HEARTVOICE_ENV decides when both are set.
         assert!(!config(&[("NODE_ENV", "production"), ("HEARTVOICE_ENV", "development")]).is_production());
+    }
+
+    #[test]
+    fn production_listens_in_the_open_only_with_tls() {
+        let refused = |more: &[(&str, &str)]| {
+            let mut pairs = vec![
+                ("HEARTVOICE_ENV", "production"),
+                ("ENCRYPTION_KEY", KEY),
+                ("PUBLIC_BASE_URL", "https://hv.example.org"),
+                ("TWILIO_AUTH_TOKEN", "token"),
+            ];
+            pairs.extend(more);
+            config(&pairs).problems
+        };
+        let open = refused(&[]);
+        assert!(open.len() == 1 && open[0].starts_with("BIND_ADDR: expected 127.0.0.1"), "{open:?}");
+        assert_eq!(refused(&[("BIND_ADDR", "10.1.2.3")]).len(), 1);
+        for safe in [
+            &[("BIND_ADDR", "127.0.0.1")][..],
+            &[("BEHIND_PROXY", "true")],
+            &[("TLS_CERT_FILE", "cert.pem"), ("TLS_KEY_FILE", "key.pem")],
+        ] {
+            assert!(refused(safe).is_empty(), "{safe:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key() {
+        let half = config(&[("TLS_KEY_FILE", "key.pem")]);
+        assert_eq!(half.problems, ["TLS_CERT_FILE: expected the name of a PEM file because TLS_KEY_FILE is set"]);
+        assert!(half.tls().is_none());
+        let mut lost = config(&[("TLS_CERT_FILE", "/nowhere/cert.pem"), ("TLS_KEY_FILE", "/nowhere/key.pem")]);
+        assert!(lost.problems.is_empty(), "administration needs no certificate");
+        lost.check_tls_files();
+        assert!(lost.problems[0].starts_with("TLS_CERT_FILE: cannot read /nowhere/cert.pem"), "{:?}", lost.problems);
     }
 
     #[test]

@@ -51,7 +51,12 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         cause.is::<BadInput>()
             || matches!(
                 cause.downcast_ref::<StoreError>(),
-                Some(StoreError::Invalid { .. } | StoreError::Unsupported { .. } | StoreError::WrongKey { .. })
+                Some(
+                    StoreError::Invalid { .. }
+                        | StoreError::Unsupported { .. }
+                        | StoreError::WrongKey { .. }
+                        | StoreError::KeysMissing
+                )
             )
     });
     if bad_input { BAD_INPUT } else { FAILED }

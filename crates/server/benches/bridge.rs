@@ -99,6 +99,7 @@ async fn bridge() {
         },
         max_calls: calls as usize,
         max_outgoing_calls: 1,
+        outgoing_per_second: 1,
         ..Settings::local(listener.local_addr().unwrap())
     };
     let server = Server::start_on(listener, settings, store).unwrap();

@@ -3,6 +3,9 @@
 use crate::agent_link::AgentDialer;
 use crate::alerts::AlertDesk;
 use crate::analysis::Analysis;
+use crate::api::Api;
+use crate::auth::Doors;
+use crate::closing::Unclosed;
 use crate::health::Health;
 use crate::recorder::Recorder;
 use crate::registry::Registry;
@@ -20,12 +23,17 @@ use tokio_util::task::TaskTracker;
 pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) store: Store,
+    pub(crate) api: Api,
+    /// How people come in.
+    pub(crate) doors: Doors,
     pub(crate) dialer: AgentDialer,
     pub(crate) twilio: TwilioRest,
     pub(crate) alerts: AlertDesk,
     pub(crate) recorder: Recorder,
     pub(crate) analysis: Analysis,
     pub(crate) registry: Registry,
+    /// Ended calls that the store still takes for live.
+    pub(crate) unclosed: Unclosed,
     pub(crate) ticket_key: TicketKey,
     pub(crate) health: Health,
     /// True once the server was asked to stop: no new calls.
@@ -36,6 +44,8 @@ pub(crate) struct App {
     pub(crate) post_calls: Arc<Semaphore>,
     /// Wakes the job that places calls.
     pub(crate) outgoing: tokio::sync::Notify,
+    /// Wakes the job that brings recordings to the object store.
+    pub(crate) recordings_ended: tokio::sync::Notify,
     /// The tasks of live calls.
     pub(crate) calls: TaskTracker,
 }

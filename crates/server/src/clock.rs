@@ -17,3 +17,14 @@ pub(crate) fn unix_s() -> u64 {
 pub(crate) fn rfc3339(unix_us: i64) -> String {
     jiff::Timestamp::from_microsecond(unix_us).map_or_else(|_| String::new(), |time| format!("{time:.3}"))
 }
+
+/// The same to the microsecond, to be read back as the same time.
+pub(crate) fn rfc3339_us(unix_us: i64) -> String {
+    jiff::Timestamp::from_microsecond(unix_us).map_or_else(|_| String::new(), |time| format!("{time:.6}"))
+}
+
+/// The same for people, to the minute, in UTC.
+pub(crate) fn for_people(unix_us: i64) -> String {
+    let time = jiff::Timestamp::from_microsecond(unix_us);
+    time.map_or_else(|_| String::new(), |time| time.strftime("%Y-%m-%d %H:%M").to_string())
+}

@@ -8,7 +8,9 @@ use crate::metrics;
 use crate::recorder::Recorder;
 use call::engine::Capture;
 use clinic::{CallId, CallOutcome, Segment};
-use store::{CallHandle, FinishCall};
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use store::{CallHandle, FinishCall, StoreError};
 use tokio::sync::mpsc;
 
 /// The segments a call still waits for after its end.
@@ -58,8 +60,78 @@ pub(crate) fn unstarted(outcome: CallOutcome) -> FinishCall {
     }
 }
 
-/// Notes in the store that a call is over, and tries again while the store does not take it. A call that stays open is
-/// closed when the server starts next.
+/// Ends of calls that the store did not take in time, until it does.
+#[derive(Debug, Default)]
+pub(crate) struct Unclosed {
+    ends: Mutex<VecDeque<(CallId, FinishCall)>>,
+    /// Calls that nobody carried when last looked.
+    suspects: Mutex<HashSet<CallId>>,
+}
+
+impl Unclosed {
+    /// The lock is held for a few lines only, and none of them panics.
+    fn ends(&self) -> MutexGuard<'_, VecDeque<(CallId, FinishCall)>> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those of these calls that were here the last time, too. One that is being written down at this moment, as a
+    /// simulated past is, is not.
+    fn still(&self, open: Vec<CallId>) -> Vec<CallId> {
+        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+        let (still, new): (Vec<CallId>, Vec<CallId>) = open.into_iter().partition(|id| suspects.contains(id));
+        *suspects = new.into_iter().collect();
+        still
+    }
+
+    fn keep(&self, id: CallId, end: FinishCall) {
+        let mut ends = self.ends();
+        if ends.len() >= limits::UNCLOSED_CALLS {
+            ends.pop_front();
+        }
+        ends.push_back((id, end));
+    }
+
+    fn all(&self) -> Vec<(CallId, FinishCall)> {
+        self.ends().iter().cloned().collect()
+    }
+
+    fn forget(&self, id: &CallId) {
+        self.ends().retain(|(known, _)| known != id);
+    }
+}
+
+/// Closes in the store what stayed open there: calls whose end it did not take, and calls of this process that nobody
+/// carries any more. One that looks as if it went on would keep its patient from being called, and from being erased.
+pub(crate) async fn close_left_open(app: &App) -> Result<(), StoreError> {
+    for (id, end) in app.unclosed.all() {
+        match app.store.finish_call(&id, end).await {
+            Ok(()) => tracing::info!(call_id = %id, "the call was closed in the store, late"),
+            Err(error) if journal::is_passing(&error) => return Err(error),
+            Err(error) => {
+                tracing::error!(call_id = %id, code = error.code(), "the call could not be closed in the store");
+            }
+        }
+        app.unclosed.forget(&id);
+    }
+    let now_us = crate::clock::unix_us();
+    let age_us = i64::try_from(limits::LEFT_OPEN_AFTER.as_micros()).unwrap_or(i64::MAX);
+    let mut open = app.store.own_unfinished_calls(now_us.saturating_sub(age_us)).await?;
+    // In this order: a call leaves the registry after its end was noted or kept.
+    let live: HashSet<CallId> = app.registry.live_calls().into_iter().map(|(id, _, _)| id).collect();
+    let ended: HashSet<CallId> = app.unclosed.all().into_iter().map(|(id, _)| id).collect();
+    open.retain(|id| !live.contains(id) && !ended.contains(id));
+    let open = app.unclosed.still(open);
+    if open.is_empty() {
+        return Ok(());
+    }
+    for id in app.store.interrupt_calls(open, now_us).await? {
+        tracing::warn!(call_id = %id, "nobody carries the call any more: it was marked as interrupted");
+    }
+    Ok(())
+}
+
+/// Notes in the store that a call is over, and tries again while the store does not take it. What it does not take in
+/// time is kept for [`close_left_open`].
 pub(crate) async fn close_call(app: &App, id: &CallId, end: FinishCall) -> bool {
     let mut waits = limits::STORE_RETRIES.into_iter().chain(std::iter::repeat(std::time::Duration::from_secs(5)));
     let closing = async {
@@ -79,7 +151,8 @@ pub(crate) async fn close_call(app: &App, id: &CallId, end: FinishCall) -> bool 
     };
     let closed = tokio::time::timeout(limits::CLOSE_CALL_WAIT, closing).await;
     if closed.is_err() {
-        tracing::error!(call_id = %id, "the call stays open in the store until the next start");
+        tracing::error!(call_id = %id, "the call stays open in the store until it can be written to again");
+        app.unclosed.keep(id.clone(), end.clone());
     }
     closed.unwrap_or(false)
 }

@@ -72,6 +72,9 @@ pub(crate) async fn watch(app: Arc<App>, http: reqwest::Client) {
             );
         }
         *app.health.findings.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        if let Ok(since_us) = app.store.active_key_since_us().await {
+            crate::metrics::key_age(crate::clock::unix_us().saturating_sub(since_us));
+        }
         tokio::time::sleep(limits::HEALTH_EVERY).await;
     }
 }

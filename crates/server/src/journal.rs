@@ -7,9 +7,11 @@ use crate::limits;
 use crate::metrics;
 use clinic::{Segment, TimelineEvent};
 use std::collections::VecDeque;
+use std::time::Duration;
 use store::{CallHandle, Store, StoreError};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// Something to store of a call.
 #[derive(Debug)]
@@ -144,18 +146,40 @@ async fn keep(store: &Store, call: &CallHandle, work: Work) -> bool {
 }
 
 async fn keep_trying(store: &Store, call: &CallHandle, work: &Work) -> Result<(), StoreError> {
-    let began = tokio::time::Instant::now();
-    let mut waits = limits::STORE_RETRIES.into_iter();
-    let mut wait = std::time::Duration::ZERO;
+    let mut patience = Patience::new();
     loop {
         match work.write(store, call).await {
-            Err(error) if is_passing(&error) && began.elapsed() < limits::STORE_PATIENCE => {
+            Err(error) if patience.is_left(&error) => {
                 tracing::warn!(call_id = %call.id, code = error.code(), "records could not be stored yet");
-                wait = waits.next().unwrap_or(wait);
-                tokio::time::sleep(wait).await;
+                patience.wait().await;
             }
             result => return result,
         }
+    }
+}
+
+/// Between attempts to use a store that does not answer, for as long as it is waited for.
+pub(crate) struct Patience {
+    until: Instant,
+    waits: std::array::IntoIter<Duration, 4>,
+    wait: Duration,
+}
+
+impl Patience {
+    pub(crate) fn new() -> Self {
+        let waits = limits::STORE_RETRIES.into_iter();
+        Self { until: Instant::now() + limits::STORE_PATIENCE, waits, wait: Duration::ZERO }
+    }
+
+    /// True when it is worth trying again after this failure.
+    pub(crate) fn is_left(&self, error: &StoreError) -> bool {
+        is_passing(error) && Instant::now() < self.until
+    }
+
+    /// Waits for the time of the next attempt.
+    pub(crate) async fn wait(&mut self) {
+        self.wait = self.waits.next().unwrap_or(self.wait);
+        tokio::time::sleep(self.wait).await;
     }
 }
 

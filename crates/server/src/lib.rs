@@ -11,9 +11,15 @@ mod alerts;
 mod analysis;
 mod api;
 mod app;
+pub mod audit;
+pub mod auth;
+mod client_address;
 mod clock;
 mod closing;
+mod door;
+mod hardening;
 mod health;
+mod heartbeat;
 mod home;
 mod journal;
 pub mod limits;
@@ -26,34 +32,45 @@ mod patience;
 mod post_call;
 mod recorder;
 mod registry;
+mod retention;
 mod session;
 mod settings;
 mod tasks;
+mod tls;
 mod trends;
 mod twilio_rest;
+mod uploads;
 mod visits;
 mod webhook;
 
 pub use analysis::segment_report;
-pub use api::{alert_json, planned_call_json, schedule_json, visit_json};
+pub use api::{alert_json, openapi_document, planned_call_json, schedule_json, visit_json};
+pub use client_address::{ClientAddr, NotProxies, TrustedProxies, client_ip};
+pub use hardening::{RequestId, TraceId};
 pub use past::{PastCall, VoiceAnalysis};
 pub use settings::{
-    ElevenLabsSettings, Settings, SmtpSettings, StaffContact, StaffSettings, StaffWebhook, TwilioSettings,
+    ElevenLabsSettings, IdentityProvider, Settings, SmtpSettings, StaffContact, StaffSettings, StaffWebhook,
+    TwilioSettings,
 };
+pub use tls::{TlsError, TlsSettings};
 pub use trends::{TrendsError, patient_trends};
 
 use crate::agent_link::AgentDialer;
 use crate::alerts::AlertDesk;
 use crate::analysis::Analysis;
 use crate::app::App;
+use crate::auth::Doors;
+use crate::door::Door;
+use crate::hardening::Hardening;
 use crate::health::Health;
-use crate::patience::Patient;
 use crate::recorder::Recorder;
 use crate::registry::{Command, Registry};
+use crate::tls::Tls;
 use crate::twilio_rest::TwilioRest;
 use crate::webhook::paths;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use call::ticket::TicketKey;
 use std::future::Future;
@@ -62,6 +79,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use store::Store;
+use store::audit::{Actor, NewEntry};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -95,6 +113,15 @@ pub enum StartError {
     /// The mail address or the mail server of the settings cannot be used.
     #[error("cannot set up mail: expected SMTP_URL such as smtps://name:password@mail.example.org and mail addresses")]
     Mail,
+    /// The certificate or its key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Sign-in through the identity provider cannot be set up.
+    #[error(transparent)]
+    IdentityProvider(#[from] auth::oidc::OidcError),
+    /// The password hash cannot be computed.
+    #[error(transparent)]
+    Passwords(#[from] auth::password::PasswordError),
     /// No randomness from the system.
     #[error("the system gives no random numbers")]
     Random,
@@ -106,24 +133,38 @@ pub struct Server {
     address: SocketAddr,
     app: Arc<App>,
     stop: CancellationToken,
-    http: JoinHandle<std::io::Result<()>>,
+    http: JoinHandle<()>,
     watch: JoinHandle<()>,
     deliver: JoinHandle<()>,
     placing: JoinHandle<()>,
+    beating: JoinHandle<()>,
+    retention: Option<JoinHandle<()>>,
+    signing: JoinHandle<()>,
+    stop_signing: CancellationToken,
 }
 
 impl Server {
     /// Listens on `settings.bind` and serves.
     ///
-    /// Calls that an earlier process left unfinished are marked as interrupted by the store's `recover`, which the
-    /// caller runs first.
-    ///
     /// # Errors
     /// [`StartError`] when the address is taken or the system refuses threads or randomness.
     pub async fn start(settings: Settings, store: Store) -> Result<Self, StartError> {
-        let bind = settings.bind;
-        let listener = TcpListener::bind(bind).await.map_err(|source| StartError::Bind { address: bind, source })?;
-        Self::start_on(listener, settings, store)
+        Self::start_on(Self::listen(&settings).await?, settings, store)
+    }
+
+    /// Takes the address of `settings.bind`, for [`Self::start_on`].
+    ///
+    /// Calls that an earlier process left unfinished are marked as interrupted by the store's `recover`, which the caller
+    /// runs in between: whoever cannot serve must not end the calls of somebody who does.
+    ///
+    /// # Errors
+    /// [`StartError`] when the address is taken or the certificate cannot be used.
+    pub async fn listen(settings: &Settings) -> Result<TcpListener, StartError> {
+        if let Some(tls) = &settings.tls {
+            tls.check()?;
+        }
+        let address = settings.bind;
+        TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, source })
     }
 
     /// Serves on a listener that exists already.
@@ -133,21 +174,28 @@ impl Server {
     pub fn start_on(listener: TcpListener, settings: Settings, store: Store) -> Result<Self, StartError> {
         let bind = settings.bind;
         let address = listener.local_addr().map_err(|source| StartError::Bind { address: bind, source })?;
+        let tls = settings.tls.as_ref().map(Tls::load).transpose()?;
+        let has_tls = tls.is_some();
+        let https_only = has_tls || settings.public_base_url.starts_with("https://");
+        let (trusted, patience) = (Arc::new(settings.trusted_proxies.clone()), settings.idle_connection);
         let rendered = metrics::install().map_err(StartError::Metrics)?;
-        let mut ticket_key = [0; 32];
-        aws_lc_rs::rand::fill(&mut ticket_key).map_err(|_| StartError::Random)?;
         let twilio = TwilioRest::new(&settings.twilio).map_err(StartError::Http)?;
+        let doors = Doors::new(&settings, &store)?;
         let app = Arc::new(App {
+            doors,
             dialer: AgentDialer::new(settings.elevenlabs.clone()).map_err(StartError::Http)?,
             alerts: AlertDesk::new(&settings, &twilio)?,
+            api: api::Api::new(),
             twilio,
             recorder: Recorder::start().map_err(StartError::Thread)?,
             analysis: Analysis::start().map_err(StartError::Thread)?,
             registry: Registry::new(settings.max_calls.min(limits::CALLS_MAX)),
-            ticket_key: TicketKey::new(ticket_key),
+            unclosed: closing::Unclosed::default(),
+            ticket_key: TicketKey::new(store.shared_secret("media ticket")),
             health: Health::new(),
             draining: AtomicBool::new(false),
             outgoing: tokio::sync::Notify::new(),
+            recordings_ended: tokio::sync::Notify::new(),
             anonymous_sockets: Arc::new(Semaphore::new(limits::ANONYMOUS_SOCKETS)),
             post_calls: Arc::new(Semaphore::new(limits::POST_CALLS)),
             calls: TaskTracker::new(),
@@ -170,24 +218,39 @@ impl Server {
             .route("/health", get(health::health))
             .route("/ready", get(health::ready))
             .route("/metrics", get(move || async move { rendered.render() }))
+            .merge(api::docs())
+            .merge(auth::router())
             .nest(api::BASE, api::router(&app))
+            .nest(api::FHIR, api::fhir_router(&app))
+            .fallback(hardening::unknown_route)
             .layer(DefaultBodyLimit::max(limits::WEBHOOK_BODY_MAX))
             .layer(tower_http::catch_panic::CatchPanicLayer::new())
+            .layer(from_fn_with_state(Hardening { https_only }, hardening::harden))
             .with_state(app.clone());
         let stop = CancellationToken::new();
-        let http = {
-            let stop = stop.clone();
-            let serve =
-                axum::serve(Patient(listener), router).with_graceful_shutdown(async move { stop.cancelled().await });
-            tasks::spawn(async move { serve.await })
-        };
-        app.calls.spawn(post_call::resume(app.clone()));
+        let door = Door { router, trusted, patience, tls: tls.as_ref().map(Tls::config) };
+        let http = tasks::spawn(door.serve(listener, stop.clone()));
+        if let Some(tls) = tls {
+            tasks::spawn(tls.watch(stop.clone()));
+        }
+        app.calls.spawn(post_call::resume(app.clone(), post_call::Left::ByEarlierProcess));
         let client = reqwest::Client::builder().build().map_err(StartError::Http)?;
         let watch = tasks::spawn(health::watch(app.clone(), client));
         let deliver = tasks::spawn(alerts::deliver(app.clone(), stop.clone()));
         let placing = tasks::spawn(outgoing::run(app.clone()));
-        tracing::info!(%address, "listening");
-        Ok(Self { address, app, stop, http, watch, deliver, placing })
+        tasks::spawn(uploads::run(app.clone(), stop.clone()));
+        let beating = tasks::spawn(heartbeat::beat(app.clone(), stop.clone()));
+        let stop_signing = CancellationToken::new();
+        let signing = tasks::spawn(audit::watch(app.clone(), stop_signing.clone()));
+        tracing::info!(%address, tls = has_tls, "listening");
+        Ok(Self { address, app, stop, http, watch, deliver, placing, beating, retention: None, signing, stop_signing })
+    }
+
+    /// From now on deletes, once a day, what is past its retention. Several servers of one database may do so: what one has
+    /// deleted the others do not find.
+    pub fn keep_retention(&mut self, rules: store::RetentionRules) {
+        let work = retention::run(self.app.store.clone(), rules, self.stop.clone());
+        self.retention = Some(tasks::spawn(work));
     }
 
     /// Where it listens.
@@ -228,8 +291,9 @@ impl Server {
         if cut > 0 {
             tracing::warn!(cut, "ending calls that did not end in time");
             self.app.registry.command_all(Command::HangUp);
-            let _ = tokio::time::timeout(limits::FINISH_WAIT, self.app.calls.wait()).await;
         }
+        // Also of calls that ended by themselves something may still wait for the store.
+        let _ = tokio::time::timeout(limits::FINISH_WAIT, self.app.calls.wait()).await;
         if had_calls {
             // Twilio asks what comes next when a stream ended: its callers are to hear us, not an error.
             tokio::time::sleep(limits::CLOSE_WAIT).await;
@@ -241,6 +305,16 @@ impl Server {
         let _ = tokio::time::timeout(limits::CLOSE_WAIT, self.http).await;
         // A message that is not out by then is found by the next start.
         let _ = tokio::time::timeout(limits::ALERT_ATTEMPT, self.deliver).await;
+        let _ = tokio::time::timeout(limits::CLOSE_WAIT, self.beating).await;
+        if let Some(retention) = self.retention {
+            let _ = tokio::time::timeout(limits::CLOSE_WAIT, retention).await;
+        }
+        let stopped = NewEntry::new(Actor::system(), "server.stop").detail("calls_cut", cut);
+        if let Err(error) = self.app.store.record(&[stopped]).await {
+            tracing::error!(code = error.code(), "the end could not be noted in the audit trail");
+        }
+        self.stop_signing.cancel();
+        let _ = tokio::time::timeout(limits::FINISH_WAIT, self.signing).await;
         self.app.store.close().await;
         cut
     }

@@ -58,6 +58,21 @@ pub const CALLS_MAX: usize = 1_000;
 /// patients who call by themselves must find free lines. Full: due calls wait, the oldest first.
 pub const OUTGOING_CALLS: usize = 20;
 
+/// Calls that we begin in a second. Twilio starts one per second and account unless it was told otherwise.
+pub const OUTGOING_PER_SECOND: u32 = 1;
+
+/// Between two beats of a server. It counts as lost after [`store::SERVER_LEASE_US`].
+pub const BEAT: Duration = Duration::from_secs(1);
+
+/// After so many beats a server looks for what lost ones left behind, and for calls of its own that stayed open.
+pub const TAKE_OVER_BEATS: u64 = 5;
+
+/// After so many beats it also looks for messages after calls that nobody works in.
+pub const POST_CALL_BEATS: u64 = 30;
+
+/// A message after a call that was not worked in for so long is in nobody's hands any more.
+pub const POST_CALL_ABANDONED: Duration = Duration::from_secs(60);
+
 /// Requests about outgoing calls on their way to Twilio. Full: nothing new is asked until one is answered.
 pub const OUTGOING_REQUESTS: usize = 32;
 
@@ -89,6 +104,37 @@ pub const POST_CALL_STORE: Duration = Duration::from_secs(5);
 /// any request takes. Sockets of calls are exempt.
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(60);
 
+/// Connections at once: two for each possible call, and as many again for everybody else. Full: new ones are closed
+/// unread.
+pub const CONNECTIONS: usize = 4_096;
+
+/// TLS handshakes at once, those included that only say nothing. Full: new connections are closed.
+pub const HANDSHAKES: usize = 1_024;
+
+/// How long a TLS handshake may take.
+pub const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
+
+/// How long the head of a request may take to arrive, from its first byte or from the last answer.
+pub const HEAD_WAIT: Duration = Duration::from_secs(20);
+
+/// Largest head of a request. Larger: refused with 431 and closed.
+pub const HEAD_MAX: usize = 32 * 1024;
+
+/// Bytes that a connection may have read or written ahead.
+pub const HTTP_BUFFER: usize = 64 * 1024;
+
+/// Longest address in a request, query included; ours have less than 1 kB. Longer: refused with 414.
+pub const URI_MAX: usize = 8 * 1024;
+
+/// Header lines in a request; browsers send about 20, proxies add some. More: refused with 431.
+pub const HEADERS_MAX: usize = 64;
+
+/// Between two looks whether the TLS certificate was renewed.
+pub const CERTIFICATE_LOOK: Duration = Duration::from_secs(60);
+
+/// Bytes read of a certificate or key file; a long chain has 10 kB.
+pub const CERTIFICATE_MAX: u64 = 1024 * 1024;
+
 /// How long a ticket is good for. Twilio opens the stream within a second.
 pub const TICKET_LIFETIME: Duration = Duration::from_secs(60);
 
@@ -107,8 +153,9 @@ pub const AGENT_CONNECT: Duration = Duration::from_secs(5);
 /// Closing a socket politely.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
-/// What is left of a call after its end has this long, part by part: its recording, its analysis, its timeline, and the
-/// note that it is over. A part that takes longer is completed in the background, or reported as incomplete.
+/// What is left of a call after its end has this long, part by part: its recording, its analysis, its timeline, its
+/// assessment, and the note that it is over. A part that takes longer is completed in the background, for
+/// [`STORE_PATIENCE`] where it waits for the store, or reported as incomplete.
 pub const RECORDING_WAIT: Duration = Duration::from_secs(10);
 /// See [`RECORDING_WAIT`].
 pub const ANALYSIS_WAIT: Duration = Duration::from_secs(20);
@@ -118,6 +165,14 @@ pub const JOURNAL_WAIT: Duration = Duration::from_secs(10);
 pub const ASSESSMENT_WAIT: Duration = Duration::from_secs(10);
 /// See [`RECORDING_WAIT`].
 pub const CLOSE_CALL_WAIT: Duration = Duration::from_secs(25);
+
+/// Ended calls whose end the store did not take, kept to be written later. Full: the oldest is forgotten, and marked as
+/// interrupted instead.
+pub const UNCLOSED_CALLS: usize = 4_096;
+
+/// A call of ours that began so long ago, is in progress in the store and is carried by nobody is closed. Longer than the
+/// store's note of a new call and the taking up of that call can lie apart.
+pub const LEFT_OPEN_AFTER: Duration = Duration::from_secs(60);
 
 /// How long the answer to a call that is not taken waits for the note of it in the store.
 pub const ANSWER_WAIT: Duration = Duration::from_secs(2);
@@ -142,8 +197,13 @@ pub const NURSE_RINGS_S: u32 = 20;
 pub const STORE_RETRIES: [Duration; 4] =
     [Duration::from_millis(50), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
 
-/// How long timeline entries wait for a store that does not take them. Beyond that they are dropped and counted.
+/// How long what belongs to a call (timeline entries, its visit, its alerts) waits for a store that does not take it.
+/// Beyond that it is dropped and counted.
 pub const STORE_PATIENCE: Duration = Duration::from_secs(300);
+
+/// Between two looks for recordings that are still to be brought to the object store. An ended call does not wait for it
+/// unless uploads fail.
+pub const UPLOAD_EVERY: Duration = Duration::from_secs(120);
 
 /// Between attempts to complete a recording on a disk that does not take it.
 pub const RECORDING_RETRIES: [Duration; 3] =
@@ -151,6 +211,10 @@ pub const RECORDING_RETRIES: [Duration; 3] =
 
 /// Outcomes remembered for Twilio's question what to do after the stream.
 pub const RECENT_CALLS: usize = 4_096;
+
+/// Between two signatures of the audit trail: entries younger than this can be cut off without trace by somebody who can
+/// write everywhere, so it is short.
+pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 
 /// Between two checks of the services behind `/health`, and how long one check may take.
 pub const HEALTH_EVERY: Duration = Duration::from_secs(15);
@@ -180,5 +244,63 @@ pub const ALERT_POLL: Duration = Duration::from_secs(5);
 /// Alerts looked at in one transaction.
 pub const ALERT_BATCH: u32 = 200;
 
+/// Body of a form of the pages for signing in; a password is the longest thing in one.
+pub const FORM_BODY_MAX: usize = 8 * 1024;
+
 /// Body of a request to the programming interface; a note on an alert is the longest thing in one.
 pub const API_BODY_MAX: usize = 16 * 1024;
+
+/// Longest answer of the programming interface that is kept to be given again.
+pub const API_ANSWER_MAX: usize = 1024 * 1024;
+
+/// How long the body of a request to the programming interface may take to arrive: what it does begins only then.
+pub const API_BODY_WAIT: Duration = Duration::from_secs(10);
+
+/// How long a request to the programming interface may work inside its access, which on SQLite keeps all other writers
+/// waiting. Far below the time after which a repeated request counts as given up.
+pub const API_WORK: Duration = Duration::from_secs(10);
+
+/// Requests of one caller to the programming interface in a minute, and at once. More: refused with 429.
+pub const API_REQUESTS_PER_MINUTE: u32 = 600;
+/// See [`API_REQUESTS_PER_MINUTE`].
+pub const API_REQUESTS_AT_ONCE: u32 = 200;
+/// Callers whose pace is remembered. Full: whoever has been quiet longest is forgotten.
+pub const API_CALLERS: usize = 10_000;
+
+/// Entries of the audit trail about refused strangers in a minute, for one network address and for all. More are counted.
+pub const REFUSALS_OF_ADDRESS: u32 = 60;
+/// See [`REFUSALS_OF_ADDRESS`].
+pub const REFUSALS: u32 = 600;
+
+/// Exports and verifications of the audit trail at once. Full: further ones are told to come again.
+pub const API_EXPORTS: usize = 2;
+
+/// Of these, those of one caller.
+pub const API_EXPORTS_OF_ONE: usize = 1;
+/// Patients of an export for research. More: use the command line.
+pub const EXPORT_PATIENTS: usize = 2_000;
+/// Calls of one patient in an export; the oldest are left out of it beyond that.
+pub const EXPORT_CALLS: usize = 5_000;
+
+/// Recordings being played at once, each of which takes 16 kB a second of the call. Full: further ones are told to come
+/// again.
+pub const API_RECORDINGS: usize = 8;
+
+/// Of these, those of one caller.
+pub const API_RECORDINGS_OF_ONE: usize = 4;
+
+/// Clients that follow live calls at once. Full: further ones are told to come again.
+pub const LIVE_CLIENTS: usize = 64;
+
+/// Of these, those of one caller.
+pub const LIVE_CLIENTS_OF_ONE: usize = 8;
+
+/// Between two looks for live calls, for a client that follows them.
+pub const LIVE_LOOK: Duration = Duration::from_secs(1);
+
+/// Between two signs of life to a client that follows live calls, when nothing happens. Far below
+/// [`IDLE_CONNECTION`].
+pub const LIVE_HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// How long a client may follow live calls before it has to ask again, and so to show again that it may.
+pub const LIVE_LONGEST: Duration = Duration::from_secs(15 * 60);

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use call::ticket;
+use call::ticket::{self, TicketError};
 use call::twilio::message::{self, FromTwilio};
 use call::twilio::signature;
 use secrecy::ExposeSecret;
@@ -121,8 +121,11 @@ fn bind(app: &App, socket: Box<WebSocket>, text: String) -> Result<(), Refused> 
     if !same_call || !same_account {
         return Err(("ticket_of_another_call", Some(socket)));
     }
-    if app.registry.ticket_used(&claims.nonce, now).is_err() {
-        return Err(("ticket_used", Some(socket)));
+    match app.registry.ticket_used(&claims.nonce, now) {
+        Ok(()) => {}
+        // A good ticket, given out by another process: the call is in that one's memory.
+        Err(TicketError::Unknown) => return Err(("call_of_another_server", Some(socket))),
+        Err(_) => return Err(("ticket_used", Some(socket))),
     }
     match app.registry.attach(&claims.call_sid, PhoneSocket { socket, start: text }) {
         Ok(id) => {

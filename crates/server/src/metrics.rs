@@ -46,6 +46,8 @@ fn describe() {
     describe_counter!("heartvoice_calls_total", "Calls that ended, by direction and outcome.");
     describe_counter!("heartvoice_webhooks_total", "Webhook requests, by route and result.");
     describe_counter!("heartvoice_media_sockets_total", "Media sockets, by result.");
+    describe_counter!("heartvoice_connections_refused_total", "Connections closed before any request, by reason.");
+    describe_counter!("heartvoice_requests_refused_total", "Requests refused before any handler saw them, by reason.");
     describe_histogram!("heartvoice_bridge_added_latency_seconds", "Time between reading a frame and writing it on.");
     describe_histogram!("heartvoice_call_setup_seconds", "From the announcement of a call to the phase named.");
     describe_histogram!("heartvoice_barge_in_seconds", "From the onset of the caller's speech to our clear.");
@@ -58,20 +60,69 @@ fn describe() {
     describe_counter!("heartvoice_recording_failures_total", "Recordings that could not be written.");
     describe_counter!("heartvoice_alerts_total", "Alerts raised, repetitions included, by kind and severity.");
     describe_counter!("heartvoice_alerts_lost_total", "Alerts that could not be stored.");
+    describe_counter!("heartvoice_visits_lost_total", "Visits that could not be stored.");
     describe_counter!("heartvoice_alerts_unanswered_total", "Alerts nobody took up though everybody was told.");
     describe_counter!("heartvoice_alert_messages_total", "Attempts to send messages to staff, by channel and result.");
     describe_histogram!("heartvoice_alert_message_seconds", "From the decision to send a message to its sending.");
     describe_counter!("heartvoice_api_requests_total", "Requests to the programming interface, by route and status.");
+    describe_counter!("heartvoice_sign_ins_total", "Attempts to sign in, by what was shown and what came of it.");
+    describe_counter!("heartvoice_api_throttled_total", "Requests of callers who were too fast.");
+    describe_counter!("heartvoice_api_refused_total", "Requests of nobody we know.");
+    describe_counter!("heartvoice_audit_failures_total", "Entries of the audit trail that could not be written.");
     describe_counter!("heartvoice_outgoing_attempts_total", "Calls we tried to make, by what became of the attempt.");
     describe_gauge!("heartvoice_outgoing_in_flight", "Calls we are making: ringing, in progress, or not settled yet.");
     describe_counter!("heartvoice_missed_calls_total", "Planned calls that reached nobody, by reason.");
+    describe_counter!("heartvoice_uploads_total", "Recordings brought to the object store, and attempts given up.");
+    describe_counter!("heartvoice_uploaded_bytes_total", "Bytes of recordings brought to the object store.");
+    describe_gauge!("heartvoice_spooled_recordings", "Recordings in the local spool, also those being written.");
+    describe_gauge!("heartvoice_spooled_bytes", "Their size.");
+    describe_gauge!("heartvoice_key_rotation_age_seconds", "Age of the key that wraps new data keys.");
+    describe_gauge!(
+        "heartvoice_backup_age_seconds",
+        "Since the last backup of the embedded store; absent without one."
+    );
+    describe_counter!(
+        "heartvoice_audit_changes_total",
+        "Times the audit trail was found changed past the server: it must stay 0."
+    );
+    describe_counter!("heartvoice_audit_entries_total", "Entries of the audit trail.");
+    describe_gauge!(
+        "heartvoice_audit_checkpoint_age_seconds",
+        "Age of the newest signature of the audit trail while entries wait for one, else 0."
+    );
     describe_gauge!("heartvoice_build_info", "1, with the version as label.");
     gauge!("heartvoice_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     gauge!("heartvoice_calls_active").set(0.0);
 }
 
+pub(crate) fn backup_age(age_us: Option<i64>) {
+    if let Some(age_us) = age_us {
+        gauge!("heartvoice_backup_age_seconds").set(age_us as f64 / 1e6);
+    }
+}
+
+/// How long the trail is, and since when its end is not signed.
+pub(crate) fn audit(entries: u64, newest: Option<&store::audit::Checkpoint>, now_us: i64) {
+    counter!("heartvoice_audit_entries_total").absolute(entries);
+    let unsigned = entries > newest.map_or(0, |checkpoint| checkpoint.seq);
+    let age_us = newest.filter(|_| unsigned).map_or(0, |checkpoint| now_us.saturating_sub(checkpoint.at_us));
+    gauge!("heartvoice_audit_checkpoint_age_seconds").set(age_us.max(0) as f64 / 1e6);
+}
+
 pub(crate) fn calls_active(count: usize) {
     gauge!("heartvoice_calls_active").set(count as f64);
+}
+
+pub(crate) fn uploads(counts: &store::UploadCounts, (recordings, bytes): (u64, u64)) {
+    counter!("heartvoice_uploads_total", "result" => "uploaded").absolute(counts.uploaded);
+    counter!("heartvoice_uploads_total", "result" => "failed").absolute(counts.failed);
+    counter!("heartvoice_uploaded_bytes_total").absolute(counts.bytes);
+    gauge!("heartvoice_spooled_recordings").set(recordings as f64);
+    gauge!("heartvoice_spooled_bytes").set(bytes as f64);
+}
+
+pub(crate) fn key_age(age_us: i64) {
+    gauge!("heartvoice_key_rotation_age_seconds").set(age_us as f64 / 1e6);
 }
 
 pub(crate) fn call_ended(direction: &'static str, outcome: &'static str) {
@@ -130,6 +181,10 @@ pub(crate) fn alert_lost() {
     counter!("heartvoice_alerts_lost_total").increment(1);
 }
 
+pub(crate) fn visit_lost() {
+    counter!("heartvoice_visits_lost_total").increment(1);
+}
+
 pub(crate) fn alert_unanswered(severity: &'static str) {
     counter!("heartvoice_alerts_unanswered_total", "severity" => severity).increment(1);
 }
@@ -146,6 +201,26 @@ pub(crate) fn api_request(route: &str, status: u16) {
     counter!("heartvoice_api_requests_total", "route" => route.to_owned(), "status" => status.to_string()).increment(1);
 }
 
+pub(crate) fn sign_in(attempted: &'static str, result: &'static str) {
+    counter!("heartvoice_sign_ins_total", "attempted" => attempted, "result" => result).increment(1);
+}
+
+pub(crate) fn api_throttled() {
+    counter!("heartvoice_api_throttled_total").increment(1);
+}
+
+pub(crate) fn api_refused() {
+    counter!("heartvoice_api_refused_total").increment(1);
+}
+
+pub(crate) fn audit_changed() {
+    counter!("heartvoice_audit_changes_total").increment(1);
+}
+
+pub(crate) fn audit_lost() {
+    counter!("heartvoice_audit_failures_total").increment(1);
+}
+
 /// Counts what the engine reports.
 pub(crate) fn measure(measure: Measure) {
     let seconds = |ms: u64| ms as f64 / 1_000.0;
@@ -158,4 +233,13 @@ pub(crate) fn measure(measure: Measure) {
         Measure::AgentReady { after_ms } => setup("agent", Duration::from_millis(after_ms)),
         Measure::FirstAudio { after_ms } => setup("first_audio", Duration::from_millis(after_ms)),
     }
+}
+/// A connection was closed before any request.
+pub(crate) fn connection_refused(reason: &'static str) {
+    counter!("heartvoice_connections_refused_total", "reason" => reason).increment(1);
+}
+
+/// A request was refused before any handler saw it.
+pub(crate) fn request_refused(reason: &'static str) {
+    counter!("heartvoice_requests_refused_total", "reason" => reason).increment(1);
 }

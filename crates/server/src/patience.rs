@@ -1,43 +1,18 @@
 //! Connections that only take up room: who sends a request byte by byte, or never, is disconnected.
 //!
-//! A connection on which we have written nothing for a while is closed, whatever it sends, unless it has become a
-//! WebSocket: those are bounded by what they are for.
+//! A connection on which we have written nothing for a while is closed, whatever it sends or refuses to take, unless it
+//! has become a WebSocket: those are bounded by what they are for.
 
-use crate::limits;
-use axum::serve::Listener;
 use std::future::Future;
 use std::io::{Error, ErrorKind, IoSlice, Result};
-use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep};
 
 /// How the answer begins that turns a connection into a WebSocket.
 const UPGRADED: &[u8] = b"HTTP/1.1 101";
-
-/// A listener whose connections have [`limits::IDLE_CONNECTION`] to come to the point.
-pub(crate) struct Patient(pub(crate) TcpListener);
-
-impl Listener for Patient {
-    type Io = Impatient<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
-        let (stream, address) = Listener::accept(&mut self.0).await;
-        // Frames of 400 bytes must not wait for company.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY refused");
-        }
-        (Impatient::new(stream, limits::IDLE_CONNECTION), address)
-    }
-
-    fn local_addr(&self) -> Result<SocketAddr> {
-        self.0.local_addr()
-    }
-}
 
 /// A connection that ends by itself when nothing comes of it.
 pub(crate) struct Impatient<S> {
@@ -48,8 +23,16 @@ pub(crate) struct Impatient<S> {
 }
 
 impl<S> Impatient<S> {
-    fn new(stream: S, patience: Duration) -> Self {
+    pub(crate) fn new(stream: S, patience: Duration) -> Self {
         Self { stream, patience, end: Some(Box::pin(tokio::time::sleep(patience))) }
+    }
+
+    /// An error once there was nothing written for too long.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        match &mut self.end {
+            Some(end) => end.as_mut().poll(cx).map(|()| Error::from(ErrorKind::TimedOut)),
+            None => Poll::Pending,
+        }
     }
 
     fn wrote(&mut self, bytes: &[u8]) {
@@ -63,10 +46,8 @@ impl<S> Impatient<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<()>> {
-        if let Some(end) = &mut self.end
-            && end.as_mut().poll(cx).is_ready()
-        {
-            return Poll::Ready(Err(Error::from(ErrorKind::TimedOut)));
+        if let Poll::Ready(error) = self.poll_end(cx) {
+            return Poll::Ready(Err(error));
         }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
@@ -74,9 +55,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
-        self.wrote(buf);
-        Poll::Ready(written)
+        match Pin::new(&mut self.stream).poll_write(cx, buf) {
+            Poll::Ready(written) => {
+                self.wrote(buf);
+                Poll::Ready(written)
+            }
+            // Who asks for much and reads nothing of it holds a place just as well.
+            Poll::Pending => self.poll_end(cx).map(Err),
+        }
     }
 
     fn poll_write_vectored(
@@ -84,9 +70,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs));
-        self.wrote(bufs.first().map_or(&[], |first| first));
-        Poll::Ready(written)
+        match Pin::new(&mut self.stream).poll_write_vectored(cx, bufs) {
+            Poll::Ready(written) => {
+                self.wrote(bufs.first().map_or(&[], |first| first));
+                Poll::Ready(written)
+            }
+            Poll::Pending => self.poll_end(cx).map(Err),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -94,11 +84,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        match Pin::new(&mut self.stream).poll_flush(cx) {
+            Poll::Ready(flushed) => Poll::Ready(flushed),
+            Poll::Pending => self.poll_end(cx).map(Err),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        match Pin::new(&mut self.stream).poll_shutdown(cx) {
+            Poll::Ready(closed) => Poll::Ready(closed),
+            Poll::Pending => self.poll_end(cx).map(Err),
+        }
     }
 }
 
@@ -124,6 +120,15 @@ mod tests {
         assert_eq!(ended.unwrap_err().kind(), ErrorKind::TimedOut);
         drop(ours);
         trickle.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_reads_is_cut_off() {
+        let (_peer, ours) = tokio::io::duplex(64);
+        let mut ours = Impatient::new(ours, PATIENCE);
+        let answer = ours.write_all(&[b'x'; 1_000]);
+        let ended = tokio::time::timeout(PATIENCE * 5, answer).await.unwrap();
+        assert_eq!(ended.unwrap_err().kind(), ErrorKind::TimedOut);
     }
 
     #[tokio::test]

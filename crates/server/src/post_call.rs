@@ -19,7 +19,7 @@ use futures_util::StreamExt;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use std::sync::Arc;
-use store::{NewPostCall, Saved, StoreError};
+use store::{Engine, NewPostCall, Saved, StoreError};
 
 /// Why a message is not taken.
 enum Refusal {
@@ -137,12 +137,49 @@ async fn keep(app: &Arc<App>, event: PostCallEvent, body: &[u8]) -> Result<&'sta
     Ok("accepted")
 }
 
-/// Works in what an earlier process stored and did not get to.
-pub(crate) async fn resume(app: Arc<App>) {
-    let waiting = match app.store.waiting_post_calls().await {
-        Ok(waiting) => waiting,
+/// One server at a time works in what others left.
+const LEASE: &str = "post-call messages";
+/// For so long. All that is handed out at once is done well before.
+const LEASE_US: i64 = 300 * 1_000_000;
+
+/// Who may have left messages behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// At a start: an earlier process, or another server.
+    ByEarlierProcess,
+    /// Another server, or this one when the store did not take its work or the visit was not there yet.
+    ByAnybody,
+}
+
+/// Works in what was stored and not got to.
+pub(crate) async fn resume(app: Arc<App>, left: Left) {
+    let now_us = clock::unix_us();
+    let young_us = i64::try_from(limits::POST_CALL_ABANDONED.as_micros()).unwrap_or(i64::MAX);
+    // On SQLite there is one server, and whatever waits at its start is an earlier one's.
+    let all = left == Left::ByEarlierProcess && app.store.engine() == Engine::Sqlite;
+    let until_us = if all { i64::MAX } else { now_us.saturating_sub(young_us) };
+    match app.store.waiting_post_calls_until(until_us).await {
+        Ok(waiting) if waiting.is_empty() => return,
+        Ok(_) => {}
         Err(error) => return tracing::error!(code = error.code(), "post-call messages that wait could not be listed"),
-    };
+    }
+    match app.store.take_lease(LEASE, now_us, LEASE_US).await {
+        Ok(true) => {}
+        Ok(false) => return,
+        Err(error) => {
+            return tracing::error!(code = error.code(), "post-call messages that wait could not be taken up");
+        }
+    }
+    // What another server has worked in before it gave the lease back is no longer there.
+    match app.store.waiting_post_calls_until(until_us).await {
+        Ok(waiting) => work_in_all(&app, waiting).await,
+        Err(error) => tracing::error!(code = error.code(), "post-call messages that wait could not be listed"),
+    }
+    // Where this fails, it ends by itself.
+    let _ = app.store.release_lease(LEASE).await;
+}
+
+async fn work_in_all(app: &Arc<App>, waiting: Vec<(CallId, String)>) {
     for (call, kind) in waiting {
         let messages = match app.store.post_calls(&call).await {
             Ok(messages) => messages,
@@ -158,7 +195,7 @@ pub(crate) async fn resume(app: Arc<App>) {
         };
         let message = messages.iter().find(|message| message.kind == kind);
         if let Some(event) = message.and_then(|message| webhook::parse(&message.payload).ok()) {
-            work_in(&app, &call, event).await;
+            work_in(app, &call, event).await;
         }
     }
 }
@@ -169,24 +206,28 @@ async fn work_in(app: &Arc<App>, call: &CallId, event: PostCallEvent) {
         PostCallContent::Transcription(report) => post_call_received(app, call, *report).await,
         PostCallContent::InitiationFailure { .. } | PostCallContent::Audio | PostCallContent::Other { .. } => {
             tracing::info!(call_id = %call, kind, "a post-call message was noted");
-            Ok(())
+            Ok(true)
         }
     };
     let noted = match done {
-        Ok(()) => app.store.post_call_reconciled(call, &kind, clock::unix_us()).await,
+        Ok(true) => app.store.post_call_reconciled(call, &kind, clock::unix_us()).await,
+        Ok(false) => {
+            return tracing::info!(call_id = %call, kind, "a post-call message waits for the visit of its call");
+        }
         Err(error) => Err(error),
     };
     if let Err(error) = noted {
-        // It stays in the store and is taken up again at the next start.
+        // It stays in the store and is taken up again later, or at the next start.
         tracing::error!(call_id = %call, code = error.code(), "a post-call message could not be worked in");
     }
 }
 
-/// Takes what the service found in a conversation into the record of its call. The message itself is stored already.
+/// Takes what the service found in a conversation into the record of its call. The message itself is stored already. False
+/// when there is nothing yet to take it into.
 ///
 /// # Errors
-/// [`StoreError`] when the record cannot be changed; then it is done again at the next start.
-pub(crate) async fn post_call_received(app: &Arc<App>, call: &CallId, report: PostCall) -> Result<(), StoreError> {
+/// [`StoreError`] when the record cannot be changed; then it is done again later.
+pub(crate) async fn post_call_received(app: &Arc<App>, call: &CallId, report: PostCall) -> Result<bool, StoreError> {
     let record = app.store.get_call(call).await?;
     let found = report.data_collection.iter().filter(|(_, value)| !value.is_null()).count();
     tracing::info!(

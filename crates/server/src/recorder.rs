@@ -175,7 +175,10 @@ fn complete<T: Track>(mut ended: mpsc::Receiver<Closing<T>>) {
             tracing::error!(call_id = %id, code = error.code(), "recording could not be closed");
             metrics::recording_failed();
         }
-        let _ = done.send(finished.is_ok() && recording.lost == 0);
+        let is_whole = finished.is_ok() && recording.lost == 0;
+        // Whoever waits may want to move the file, which its writer holds.
+        drop(recording);
+        let _ = done.send(is_whole);
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) enum Command {
 #[derive(Debug)]
 struct LiveCall {
     id: CallId,
+    /// When it was taken in, in microseconds since the Unix epoch.
+    since_us: i64,
     commands: mpsc::Sender<Command>,
     /// Present until the media stream came.
     attach: Option<oneshot::Sender<PhoneSocket>>,
@@ -101,7 +103,8 @@ impl Registry {
         }
         let (commands, command_inbox) = mpsc::channel(limits::CALL_COMMANDS);
         let (attach, attached) = oneshot::channel();
-        state.live.insert(sid.clone(), LiveCall { id, commands, attach: Some(attach), person: false });
+        let since_us = crate::clock::unix_us();
+        state.live.insert(sid.clone(), LiveCall { id, since_us, commands, attach: Some(attach), person: false });
         metrics::calls_active(state.live.len());
         Ok(Inbox { commands: command_inbox, attached })
     }
@@ -119,6 +122,16 @@ impl Registry {
     /// Calls in progress.
     pub(crate) fn live(&self) -> usize {
         self.state().live.len()
+    }
+
+    /// The calls in progress: since when, and whether their media stream has come. In the order of their identifiers.
+    pub(crate) fn live_calls(&self) -> Vec<(CallId, i64, bool)> {
+        let state = self.state();
+        let mut calls: Vec<_> =
+            state.live.values().map(|call| (call.id.clone(), call.since_us, call.attach.is_none())).collect();
+        drop(state);
+        calls.sort();
+        calls
     }
 
     /// Remembers a ticket that was given out.

@@ -69,6 +69,7 @@ pub(crate) async fn run(app: Arc<App>, new: NewSession) {
         outgoing::conversation_ended(&app, &sid, outcome).await;
     }
     app.registry.remove(&sid);
+    app.recordings_ended.notify_one();
     let direction = match direction {
         Direction::Inbound => "inbound",
         Direction::Outbound => "outbound",
@@ -428,17 +429,26 @@ impl Session {
         crate::tasks::spawn(async move { analysis.last_steps(&call, steps, self.segment_sender).await });
         let mut results = Results { segments: self.segments, due: self.segments_due };
         let _ = tokio::time::timeout(limits::ANALYSIS_WAIT, results.collect(&mut self.journal)).await;
-        let journal = crate::tasks::spawn(self.journal.finish());
-        let journalled = tokio::time::timeout(limits::JOURNAL_WAIT, journal).await;
+        let mut journal = self.app.calls.spawn(self.journal.finish());
+        let journalled = tokio::time::timeout(limits::JOURNAL_WAIT, &mut journal).await;
+        let late_journal = journalled.is_err().then_some(journal);
         let recorded = tokio::time::timeout(limits::RECORDING_WAIT, recording).await;
-        // Before the call is closed: whoever sees it closed finds its assessment.
+        // Before the call is closed, as long as the store answers: whoever sees it closed finds its assessment. While it
+        // does not, this goes on in the background, where a shutdown waits for it.
         let record = self.encounter.record();
-        let concluding = {
+        let mut concluding = {
             let (app, call, patient) = (self.app.clone(), self.handle.clone(), self.patient.clone());
             let (record, outcome) = (record.clone(), summary.outcome);
-            crate::tasks::spawn(async move { visits::conclude(&app, &call, &patient, &record, outcome).await })
+            self.app.calls.spawn(async move {
+                let concluded = visits::conclude(&app, &call, &patient, &record, outcome).await;
+                let Some(journal) = late_journal else { return concluded };
+                let _ = journal.await;
+                // What came late changes what is known.
+                visits::conclude(&app, &call, &patient, &record, outcome).await
+            })
         };
-        let assessed = tokio::time::timeout(limits::ASSESSMENT_WAIT, concluding).await;
+        let concluded = tokio::time::timeout(limits::ASSESSMENT_WAIT, &mut concluding).await;
+        let unconcluded = concluded.is_err().then_some(concluding);
         let end = FinishCall {
             outcome: summary.outcome,
             end_cause: Some(summary.cause),
@@ -455,12 +465,15 @@ impl Session {
             let (app, outcome) = (self.app.clone(), summary.outcome);
             self.app.calls.spawn(async move {
                 results.collect_late(&app, self.handle.clone()).await;
+                if let Some(concluding) = unconcluded {
+                    let _ = concluding.await;
+                }
                 // What came late changes what is known.
                 visits::conclude(&app, &self.handle, &self.patient, &record, outcome).await;
             });
         }
         let recorded = if self.recording_erased { Ok(Ok(true)) } else { recorded };
-        let all_well = matches!((journalled, recorded, assessed), (Ok(Ok(true)), Ok(Ok(true)), Ok(Ok(true))));
+        let all_well = matches!((journalled, recorded, concluded), (Ok(Ok(true)), Ok(Ok(true)), Ok(Ok(true))));
         closed && analysed && all_well
     }
 }

@@ -1,12 +1,15 @@
 //! What an operator can set. The binary reads these from the environment, a `.env` file or TOML; the server only uses
 //! them.
 
+use crate::client_address::TrustedProxies;
+use crate::tls::TlsSettings;
 use clinic::PhoneNumber;
 use clinic::alerts::Policy;
 use clinic::protocol::Protocol;
 use clinic::risk::Model;
 use secrecy::SecretString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +18,12 @@ use std::time::Duration;
 pub struct Settings {
     /// Where to listen.
     pub bind: SocketAddr,
+    /// TLS on our own port; `None` when plain HTTP is spoken there, for local use or behind a proxy.
+    pub tls: Option<TlsSettings>,
+    /// Proxies whose word on the client's address is believed.
+    pub trusted_proxies: TrustedProxies,
+    /// How long a connection may go without an answer; see [`crate::limits::IDLE_CONNECTION`].
+    pub idle_connection: Duration,
     /// The address Twilio reaches us at, without a final `/`. Signatures are checked against it.
     pub public_base_url: String,
     /// The ElevenLabs agent; `None` when not configured.
@@ -23,6 +32,8 @@ pub struct Settings {
     pub elevenlabs_webhook_secret: Option<SecretString>,
     /// The Twilio account.
     pub twilio: TwilioSettings,
+    /// The clinic's own identity provider, through which people may sign in.
+    pub identity_provider: Option<IdentityProvider>,
     /// Where alerts go.
     pub staff: StaffSettings,
     /// Limits of a single call.
@@ -35,8 +46,12 @@ pub struct Settings {
     pub model: Arc<Model>,
     /// A candidate that judges in the background; nobody is alerted by it.
     pub shadow_model: Option<Arc<Model>>,
-    /// Calls that we make at once; see [`crate::limits::OUTGOING_CALLS`].
+    /// Where checkpoints of the audit trail are kept besides the database.
+    pub audit_checkpoint_file: Option<PathBuf>,
+    /// Calls that we make at once, all servers of a database together; see [`crate::limits::OUTGOING_CALLS`].
     pub max_outgoing_calls: usize,
+    /// Calls that we begin in a second, all servers of a database together.
+    pub outgoing_per_second: u32,
 }
 
 /// Access to an ElevenLabs agent.
@@ -63,6 +78,20 @@ pub struct TwilioSettings {
     pub base_url: String,
     /// Our number: what calls and text messages come from. Without it neither is made.
     pub phone_number: Option<PhoneNumber>,
+}
+
+/// Sign-in through the clinic's own identity provider.
+#[derive(Debug, Clone)]
+pub struct IdentityProvider {
+    /// The provider's issuer identifier.
+    pub issuer: String,
+    /// Our name there.
+    pub client_id: String,
+    /// Our password there; none for a public client.
+    pub client_secret: Option<SecretString>,
+    /// Whether the provider always asks for a second factor, so that we need not. Otherwise we ask, unless the provider
+    /// says that it did.
+    pub trust_second_factor: bool,
 }
 
 /// Whom to tell of alerts, how, and how patiently.
@@ -136,17 +165,23 @@ impl Settings {
     pub fn local(bind: SocketAddr) -> Self {
         Self {
             bind,
+            tls: None,
+            trusted_proxies: TrustedProxies::default(),
+            idle_connection: crate::limits::IDLE_CONNECTION,
             public_base_url: format!("http://{bind}"),
             elevenlabs: None,
             elevenlabs_webhook_secret: None,
             twilio: TwilioSettings::default(),
+            identity_provider: None,
             staff: StaffSettings::default(),
             call: call::CallConfig::default(),
             max_calls: crate::limits::CALLS_MAX,
             max_outgoing_calls: crate::limits::OUTGOING_CALLS,
+            outgoing_per_second: crate::limits::OUTGOING_PER_SECOND,
             protocol: Protocol::shipped(),
             model: Arc::default(),
             shadow_model: None,
+            audit_checkpoint_file: None,
         }
     }
 

@@ -1,7 +1,9 @@
 //! What the server does for a visit: its beginning, what must happen during it, and its assessment at the end.
 
 use crate::app::App;
+use crate::journal::Patience;
 use crate::limits;
+use crate::metrics;
 use crate::webhook::paths;
 use axum::http::Uri;
 use call::agent::elevenlabs::webhook::{self, PostCallContent};
@@ -20,6 +22,7 @@ use clinic::visit::{IdentityStatus, Setup, VisitRecord};
 use clinic::{CallId, CallOutcome, Patient, PatientId};
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::Duration;
 use store::{CallHandle, PastVisit, PostCallMessage, StoreError, StoredVisit};
 
 /// Name of the field, in the address that is told what came of calling the nurse, for the language of the visit.
@@ -44,7 +47,7 @@ pub(crate) fn red_flag(app: &Arc<App>, call: &CallId, patient: &PatientId, flag:
     tracing::info!(call_id = %call, patient_id = %patient, "red flag");
     let (owner, alert) = (app.clone(), rules::red_flag(patient, call, flag));
     app.calls.spawn(async move {
-        let _ = owner.raise(&alert).await;
+        let _ = owner.raise_patiently(&alert).await;
     });
 }
 
@@ -76,12 +79,23 @@ pub(crate) fn consent_given(app: &Arc<App>, patient: &PatientId) {
 /// Removes what was recorded of a patient who refused.
 pub(crate) async fn erase_recording(app: &App, call: &CallId) {
     app.recorder.close(call.clone(), Vec::new()).await;
-    let (store, id) = (app.store.clone(), call.clone());
-    let erased = tokio::task::spawn_blocking(move || store.erase_recording(&id)).await;
-    match erased {
-        Ok(Ok(())) => tracing::info!(call_id = %call, "recording erased: the patient refused"),
-        _ => tracing::error!(call_id = %call, "the recording of a patient who refused could not be erased"),
+    let runtime = tokio::runtime::Handle::current();
+    for wait in [Duration::ZERO].iter().chain(&limits::RECORDING_RETRIES) {
+        tokio::time::sleep(*wait).await;
+        // A slow disk must not stop a thread that carries the audio of other calls.
+        let (runtime, store, id) = (runtime.clone(), app.store.clone(), call.clone());
+        let erased = tokio::task::spawn_blocking(move || runtime.block_on(store.erase_recording(&id))).await;
+        match erased {
+            Ok(Ok(store::Erased::Everything { .. })) => {
+                return tracing::info!(call_id = %call, "recording erased: the patient refused");
+            }
+            Ok(Ok(_)) => {
+                return tracing::warn!(call_id = %call, "recording erased; the object store may keep old versions");
+            }
+            _ => {}
+        }
     }
+    tracing::error!(call_id = %call, "the recording of a patient who refused could not be erased");
 }
 
 /// Has Twilio connect the caller with the nurse; false when it does not.
@@ -145,7 +159,8 @@ pub(crate) async fn nurse_not_reached(app: &App, sid: &CallSid) {
 
 /// A call is over: what it contributed is stored and assessed, and the staff told where the result asks for it.
 ///
-/// True when everything is in the store.
+/// A store that does not answer is waited for: what a patient has said is nowhere else. To be run in a task that a shutdown
+/// waits for. True when everything is in the store.
 pub(crate) async fn conclude(
     app: &Arc<App>,
     call: &CallHandle,
@@ -153,15 +168,31 @@ pub(crate) async fn conclude(
     record: &VisitRecord,
     outcome: CallOutcome,
 ) -> bool {
-    match assess_and_save(app, call, patient, record, outcome).await {
-        Ok(visit) => {
-            for alert in alerts_of(app, &call.id, patient, outcome, &visit) {
-                let _ = app.raise(&alert).await;
+    let mut patience = Patience::new();
+    let concluded = loop {
+        match assess_and_save(app, call, patient, record, outcome).await {
+            Err(error) if patience.is_left(&error) => {
+                tracing::warn!(call_id = %call.id, code = error.code(), "the visit could not be stored yet");
+                patience.wait().await;
             }
-            true
+            result => break result,
+        }
+    };
+    match concluded {
+        Ok(visit) => {
+            let mut all_told = true;
+            for alert in alerts_of(app, &call.id, patient, outcome, &visit) {
+                all_told &= app.raise_patiently(&alert).await.is_ok();
+            }
+            all_told
         }
         Err(error) => {
-            tracing::error!(call_id = %call.id, code = error.code(), "the visit could not be assessed");
+            tracing::error!(call_id = %call.id, code = error.code(), "the visit could not be stored");
+            // Of a patient who was erased meanwhile nobody misses it.
+            if !matches!(error, StoreError::NotFound { .. } | StoreError::Sealed { .. }) {
+                metrics::visit_lost();
+                let _ = app.raise(&rules::technical(Some(patient), Some(&call.id), "visit_lost")).await;
+            }
             false
         }
     }
@@ -234,6 +265,13 @@ async fn assess_and_save(
         // A report that came meanwhile found no visit to be taken into.
         let now = app.store.post_calls(&call.id).await?;
         if now.len() == reports.len() {
+            for report in &reports {
+                let noted = app.store.post_call_reconciled(&call.id, &report.kind, crate::clock::unix_us()).await;
+                if let Err(error) = noted {
+                    // Taking it in a second time changes nothing.
+                    tracing::warn!(call_id = %call.id, code = error.code(), "that a report was taken in was not noted");
+                }
+            }
             return Ok(visit);
         }
         reports = now;
@@ -290,24 +328,24 @@ pub(crate) fn profile_of(person: &Patient, care: &CareProfile, at_us: i64) -> ri
     }
 }
 
-/// The agents service has reported on a call, and the report is stored: the visit is looked at again with it. A visit that
-/// is not concluded yet will find the report by itself.
+/// The agents service has reported on a call, and the report is stored: the visit is looked at again with it. False when
+/// the visit of a patient is not stored yet: it will find the report by itself, and until then the report must wait.
 ///
 /// # Errors
 /// [`StoreError`] when the record cannot be read or changed.
-pub(crate) async fn reconcile(app: &Arc<App>, call: &CallId) -> Result<(), StoreError> {
-    let Some(patient) = app.store.get_call(call).await?.patient_id else { return Ok(()) };
-    let Some(before) = app.store.visit(call).await? else { return Ok(()) };
+pub(crate) async fn reconcile(app: &Arc<App>, call: &CallId) -> Result<bool, StoreError> {
+    let Some(patient) = app.store.get_call(call).await?.patient_id else { return Ok(true) };
+    let Some(before) = app.store.visit(call).await? else { return Ok(false) };
     let mut record = before.record.clone();
     take_in(app, &mut record, &app.store.post_calls(call).await?);
     if record == before.record {
         // Nothing new: what was shown stays as it was shown.
-        return Ok(());
+        return Ok(true);
     }
     let (handle, outcome) = (app.store.call_handle(call).await?, before.facts.outcome);
     let visit = assess_and_save(app, &handle, &patient, &record, outcome).await?;
     for alert in alerts_of(app, call, &patient, outcome, &visit) {
-        let _ = app.raise(&alert).await;
+        let _ = app.raise_patiently(&alert).await;
     }
-    Ok(())
+    Ok(true)
 }

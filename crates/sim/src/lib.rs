@@ -1,4 +1,5 @@
-//! The world outside HeartVoice Monitor, simulated: Twilio, the ElevenLabs agents service, and patients who telephone.
+//! The world outside HeartVoice Monitor, simulated: Twilio, the ElevenLabs agents service, patients who telephone, and
+//! the identity provider of a clinic.
 //!
 //! Nothing here imports the server, and nothing needs an account or the internet. Content is a function of a seed; all
 //! decisions (conversation, playback clock, checker, TwiML) are plain structs that are handed the time, with thin tokio
@@ -8,6 +9,7 @@ pub mod assets;
 pub mod elevenlabs;
 mod error;
 pub mod fast;
+pub mod oidc;
 pub mod patient;
 pub mod rng;
 pub mod sound;

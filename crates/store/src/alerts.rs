@@ -10,15 +10,15 @@ mod rows;
 pub use outbox::{ClaimedDelivery, ClimbReport, DeliveryRecord, Outcome};
 pub use rows::{AlertContent, AlertFilter, AlertRecord, Handled, Occurrence};
 
-use crate::db::Db;
+use crate::db::{Conn, Domain, Violation, query, query_scalar, violation};
 use crate::error::Doing;
 use crate::ids::new_id;
 use crate::keys::DataKey;
+use crate::root_keys::put_data_key;
 use crate::vault::{Place, seal_at};
 use crate::{MAX_PAGE, Result, Store, StoreError};
 use clinic::alerts::{AlertStatus, NewAlert, Severity, repeat};
 use clinic::{AlertId, CallId, PatientId};
-use sqlx::{Row, SqliteConnection};
 use zeroize::Zeroizing;
 
 const KIND: &str = "alert";
@@ -31,15 +31,15 @@ const MAX_NAME_BYTES: usize = 128;
 /// Occurrences of one alert that are kept in detail; further ones are only counted.
 const MAX_OCCURRENCES: i64 = 1_000;
 
-const UNRESOLVED: &str =
-    "SELECT id, severity, occurrences, key_id, wrapped_key FROM alerts WHERE topic_hash = $1 AND status <> 'resolved'";
-const INSERT: &str = "INSERT INTO alerts (id, patient_id, call_id, kind, severity, status, topic_hash, content, key_id, \
-     wrapped_key, raised_at_us, last_at_us, occurrences, climb, climb_from_us, next_step_us) \
-     VALUES ($1, $2, $3, $4, $5, 'open', $6, $7, $8, $9, $10, $10, 1, 1, $10, $10)";
+const UNRESOLVED: &str = "SELECT a.id, a.severity, a.occurrences, k.key_id, k.wrapped_key FROM alerts a \
+     LEFT JOIN data_keys k ON k.kind = 'alert' AND k.id = a.id WHERE a.topic_hash = $1 AND a.status <> 'resolved'";
+const INSERT: &str = "INSERT INTO alerts (id, patient_id, call_id, kind, severity, status, topic_hash, content, \
+     raised_at_us, last_at_us, occurrences, climb, climb_from_us, next_step_us) \
+     VALUES ($1, $2, $3, $4, $5, 'open', $6, $7, $8, $8, 1, 1, $8, $8)";
 const OCCURRENCE_KNOWN: &str = "SELECT COUNT(*) FROM alert_occurrences WHERE alert_id = $1 AND finding_hash = $2";
 const OCCURRENCE_INSERT: &str = "INSERT INTO alert_occurrences (alert_id, seq, call_id, severity, finding_hash, content, \
      at_us) VALUES ($1, $2, $3, $4, $5, $6, $7)";
-const COUNT_UP: &str = "UPDATE alerts SET occurrences = occurrences + 1, last_at_us = MAX(last_at_us, $1), \
+const COUNT_UP: &str = "UPDATE alerts SET occurrences = occurrences + 1, last_at_us = CASE WHEN last_at_us > $1 THEN last_at_us ELSE $1 END, \
      call_id = COALESCE($2, call_id) WHERE id = $3";
 const SAY: &str = "UPDATE alerts SET content = $1, severity = $2 WHERE id = $3";
 const CLIMB_AGAIN: &str = "UPDATE alerts SET status = 'open', climb = climb + 1, climb_from_us = $1, next_step_us = $1, \
@@ -50,7 +50,8 @@ const ACKNOWLEDGE: &str = "UPDATE alerts SET status = 'acknowledged', next_step_
      acknowledged_at_us = $2, acknowledged_note = $3 WHERE id = $4 AND status = 'open'";
 const RESOLVE: &str = "UPDATE alerts SET status = 'resolved', next_step_us = NULL, resolved_by = $1, \
      resolved_at_us = $2, resolved_note = $3 WHERE id = $4 AND status <> 'resolved'";
-const STATUS: &str = "SELECT patient_id, status, key_id, wrapped_key FROM alerts WHERE id = $1";
+const STATUS: &str = "SELECT a.patient_id, a.status, k.key_id, k.wrapped_key FROM alerts a \
+     LEFT JOIN data_keys k ON k.kind = 'alert' AND k.id = a.id WHERE a.id = $1";
 
 /// What raising an alert did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,16 +73,16 @@ impl Store {
     /// [`StoreError::NotFound`] when the patient or the call is not known, [`StoreError::Sealed`] when the patient was
     /// erased, [`StoreError::Invalid`] for a code or a text that is too long.
     pub async fn raise_alert(&self, new: &NewAlert, at_us: i64) -> Result<Raised> {
-        let Db::Sqlite(db) = &self.inner.db;
         check(new)?;
-        let mut tx = db.begin().await?;
+        self.follow_keys().await?;
+        let mut tx = self.begin(Domain::Alerts).await?;
         let topic = self.inner.vault.alert_hash(&[
             "topic",
             new.patient_id.as_ref().map_or("", PatientId::as_str),
             new.kind.as_str(),
             new.topic(),
         ]);
-        let known = sqlx::query(UNRESOLVED).bind(&topic).fetch_optional(&mut *tx).await.doing("look up an alert")?;
+        let known = query(UNRESOLVED).bind(&topic).fetch_optional(&mut *tx).await.doing("look up an alert")?;
         let raised = match known {
             None => self.insert_alert(&mut tx, new, topic, at_us).await?,
             Some(row) => {
@@ -94,17 +95,16 @@ impl Store {
                 self.repeat_alert(&mut tx, Known { id, key, severity, occurrences }, new, at_us).await?
             }
         };
+        if raised.is_new || raised.notifies {
+            let entry = self.entry("alert.raise").object(KIND, &raised.id).patient(new.patient_id.as_ref());
+            let entry = entry.detail("kind", new.kind.as_str()).detail("severity", new.severity.as_str());
+            self.tell(&mut tx, &[entry.detail("new", raised.is_new)]).await?;
+        }
         tx.commit().await.doing("save an alert")?;
         Ok(raised)
     }
 
-    async fn insert_alert(
-        &self,
-        tx: &mut SqliteConnection,
-        new: &NewAlert,
-        topic: Vec<u8>,
-        at_us: i64,
-    ) -> Result<Raised> {
+    async fn insert_alert(&self, tx: &mut Conn, new: &NewAlert, topic: Vec<u8>, at_us: i64) -> Result<Raised> {
         let vault = &self.inner.vault;
         let at_ms = u64::try_from(at_us / 1_000)
             .map_err(|_| StoreError::Invalid { what: "time of an alert", expected: "a time after 1970" })?;
@@ -113,11 +113,11 @@ impl Store {
             Some(patient) => (self.patient_key(tx, patient).await?, None),
             None => {
                 let fresh = vault.fresh_key(KIND, id.as_str())?;
-                (fresh.key, Some(fresh.wrapped))
+                (fresh.key.clone(), Some(fresh))
             }
         };
         let content = seal_content(&key, content_place(id.as_str()), new)?;
-        sqlx::query(INSERT)
+        query(INSERT)
             .bind(id.as_str())
             .bind(new.patient_id.as_ref().map(PatientId::as_str))
             .bind(new.call_id.as_ref().map(CallId::as_str))
@@ -125,57 +125,52 @@ impl Store {
             .bind(i64::from(new.severity.rank()))
             .bind(topic)
             .bind(content)
-            .bind(own.is_some().then(|| vault.key_id()))
-            .bind(own)
             .bind(at_us)
             .execute(&mut *tx)
             .await
             .map_err(missing_call)?;
+        if let Some(own) = own {
+            put_data_key(tx, KIND, id.as_str(), &own.key_id, &own.wrapped).await?;
+        }
         self.insert_occurrence(tx, &id, &key, new, 1, at_us).await?;
         Ok(Raised { id, is_new: true, notifies: new.severity > Severity::Info })
     }
 
-    async fn repeat_alert(
-        &self,
-        tx: &mut SqliteConnection,
-        known: Known,
-        new: &NewAlert,
-        at_us: i64,
-    ) -> Result<Raised> {
+    async fn repeat_alert(&self, tx: &mut Conn, known: Known, new: &NewAlert, at_us: i64) -> Result<Raised> {
         let doing = "save an occurrence of an alert";
         let id = known.id.as_str();
         let same_call = match self.finding_hash(new) {
             None => false,
             Some(hash) => {
-                let count = sqlx::query_scalar(OCCURRENCE_KNOWN).bind(id).bind(hash);
+                let count = query_scalar(OCCURRENCE_KNOWN).bind(id).bind(hash);
                 let count: i64 = count.fetch_one(&mut *tx).await.doing(doing)?;
                 count > 0
             }
         };
         let effect = repeat(known.severity, new, same_call);
         if effect.counts {
-            let count = sqlx::query(COUNT_UP).bind(at_us).bind(new.call_id.as_ref().map(CallId::as_str)).bind(id);
+            let count = query(COUNT_UP).bind(at_us).bind(new.call_id.as_ref().map(CallId::as_str)).bind(id);
             count.execute(&mut *tx).await.map_err(missing_call)?;
             if known.occurrences < MAX_OCCURRENCES {
                 self.insert_occurrence(tx, &known.id, &known.key, new, known.occurrences + 1, at_us).await?;
             }
             if new.severity >= known.severity {
                 let content = seal_content(&known.key, content_place(id), new)?;
-                let say = sqlx::query(SAY).bind(content).bind(i64::from(effect.severity.rank())).bind(id);
+                let say = query(SAY).bind(content).bind(i64::from(effect.severity.rank())).bind(id);
                 say.execute(&mut *tx).await.doing(doing)?;
             }
         }
         if effect.notifies {
             // What is still to be sent is overtaken by the news.
-            sqlx::query(CANCEL).bind(at_us).bind(id).execute(&mut *tx).await.doing(doing)?;
-            sqlx::query(CLIMB_AGAIN).bind(at_us).bind(id).execute(&mut *tx).await.doing(doing)?;
+            query(CANCEL).bind(at_us).bind(id).execute(&mut *tx).await.doing(doing)?;
+            query(CLIMB_AGAIN).bind(at_us).bind(id).execute(&mut *tx).await.doing(doing)?;
         }
         Ok(Raised { id: known.id, is_new: false, notifies: effect.notifies })
     }
 
     async fn insert_occurrence(
         &self,
-        tx: &mut SqliteConnection,
+        tx: &mut Conn,
         id: &AlertId,
         key: &DataKey,
         new: &NewAlert,
@@ -183,7 +178,7 @@ impl Store {
         at_us: i64,
     ) -> Result<()> {
         let name = occurrence_name(id, seq);
-        sqlx::query(OCCURRENCE_INSERT)
+        query(OCCURRENCE_INSERT)
             .bind(id.as_str())
             .bind(seq)
             .bind(new.call_id.as_ref().map(CallId::as_str))
@@ -235,15 +230,15 @@ impl Store {
         note: Option<&str>,
         at_us: i64,
     ) -> Result<AlertStatus> {
-        let (Db::Sqlite(db), doing) = (&self.inner.db, "save who takes up an alert");
+        let doing = "save who takes up an alert";
         if by.is_empty() || by.len() > MAX_NAME_BYTES || by.chars().any(char::is_control) {
             return Err(StoreError::Invalid { what: "by", expected: "a name of 1 to 128 bytes" });
         }
         if note.is_some_and(|note| note.len() > MAX_TEXT_BYTES) {
             return Err(StoreError::Invalid { what: "note", expected: "at most 4 KiB of text" });
         }
-        let mut tx = db.begin().await?;
-        let row = sqlx::query(STATUS).bind(id.as_str()).fetch_optional(&mut *tx).await.doing(doing)?;
+        let mut tx = self.begin(Domain::Alerts).await?;
+        let row = query(STATUS).bind(id.as_str()).fetch_optional(&mut *tx).await.doing(doing)?;
         let row = row.ok_or(StoreError::NotFound { what: KIND })?;
         let status = rows::status(&row)?;
         let note = match note {
@@ -255,9 +250,12 @@ impl Store {
                 Some(seal_at(&key, Place { table: "alerts", row: id.as_str(), column }, note.as_bytes())?)
             }
         };
-        let moved = sqlx::query(update).bind(by).bind(at_us).bind(note).bind(id.as_str());
+        let moved = query(update).bind(by).bind(at_us).bind(note).bind(id.as_str());
         if moved.execute(&mut *tx).await.doing(doing)?.rows_affected() == 1 {
-            sqlx::query(CANCEL).bind(at_us).bind(id.as_str()).execute(&mut *tx).await.doing(doing)?;
+            query(CANCEL).bind(at_us).bind(id.as_str()).execute(&mut *tx).await.doing(doing)?;
+            let action = if column == "resolved_note" { "alert.resolve" } else { "alert.acknowledge" };
+            let entry = self.entry(action).object(KIND, id).patient(rows::patient_id(&row)?.as_ref());
+            self.tell(&mut tx, &[entry]).await?;
         }
         tx.commit().await.doing(doing)?;
         Ok(status)
@@ -273,8 +271,7 @@ impl Store {
         limit: u32,
         before: Option<&AlertId>,
     ) -> Result<Vec<AlertRecord>> {
-        let Db::Sqlite(db) = &self.inner.db;
-        let mut reader = db.readers.acquire().await.doing("list the alerts")?;
+        let mut reader = self.reader().await?;
         let found = rows::list(&mut reader, filter, limit.min(MAX_PAGE), before).await?;
         let mut alerts = Vec::with_capacity(found.len());
         for row in &found {
@@ -288,8 +285,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Corrupt`].
     pub async fn get_alert(&self, id: &AlertId) -> Result<AlertRecord> {
-        let Db::Sqlite(db) = &self.inner.db;
-        let mut reader = db.readers.acquire().await.doing("read an alert")?;
+        let mut reader = self.reader().await?;
         let row = rows::get(&mut reader, id).await?.ok_or(StoreError::NotFound { what: KIND })?;
         self.read_alert(&mut reader, &row).await
     }
@@ -297,7 +293,7 @@ impl Store {
     /// The key of an alert's texts: the patient's, or its own.
     async fn alert_key(
         &self,
-        tx: &mut SqliteConnection,
+        tx: &mut Conn,
         id: &AlertId,
         patient: Option<&PatientId>,
         key_id: Option<String>,
@@ -305,10 +301,7 @@ impl Store {
     ) -> Result<DataKey> {
         match patient {
             Some(patient) => self.patient_key(tx, patient).await,
-            None => {
-                let key_id = key_id.unwrap_or_default();
-                self.inner.vault.unwrap_key(KIND, id.as_str(), &key_id, wrapped.as_deref())
-            }
+            None => self.inner.vault.unwrap_key(KIND, id.as_str(), key_id.as_deref(), wrapped.as_deref()),
         }
     }
 
@@ -358,8 +351,8 @@ fn occurrence_place(name: &str) -> Place<'_> {
 }
 
 fn missing_call(error: sqlx::Error) -> StoreError {
-    match error {
-        sqlx::Error::Database(error) if error.is_foreign_key_violation() => StoreError::NotFound { what: "call" },
-        error => StoreError::Unavailable { doing: "save an alert", source: Box::new(error) },
+    match violation(&error) {
+        Some(Violation::ForeignKey) => StoreError::NotFound { what: "call" },
+        _ => StoreError::Unavailable { doing: "save an alert", source: Box::new(error) },
     }
 }

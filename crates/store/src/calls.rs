@@ -1,16 +1,18 @@
 //! Calls: begun once, finished once, and recovered when the process did not live to finish them.
 
 use crate::Frame;
-use crate::db::Db;
+use crate::audit;
+use crate::db::{Domain, Engine, Row, Tx, query, query_scalar};
+use crate::db::{Violation, violation};
 use crate::error::Doing;
 use crate::ids::new_id;
 use crate::keys::DataKey;
-use crate::vault::{Place, open_at, seal_at};
+use crate::reach::{CareTeam, at_of, user_of, within_or_nobodys};
+use crate::root_keys::put_data_key;
+use crate::vault::{Place, fresh_key_under, open_at, seal_at, unwrap_under};
 use crate::{Result, Store, StoreError};
 use clinic::{CallId, CallOutcome, CallRecord, Direction, EndCause, PatientId, TimelineEvent, TimelineKind};
 use serde::{Serialize, de::DeserializeOwned};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
 /// Calls of one page, at most.
 pub const MAX_PAGE: u32 = 1_000;
@@ -21,23 +23,35 @@ const MAX_AGENTS: usize = 64;
 
 pub(crate) const KIND: &str = "call";
 const INSERT: &str = "INSERT INTO calls (id, patient_id, call_sid_hash, call_sid, direction, outcome, started_at_us, \
-     agents, turns, interruptions, recording, key_id, wrapped_key) \
+     agents, turns, interruptions, recording, wrapped_key, server_id) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, '[]', 0, 0, $8, $9, $10)";
 const FINISH: &str = "UPDATE calls SET outcome = $1, end_cause = $2, ended_at_us = $3, agents = $4, turns = $5, \
-     interruptions = $6 WHERE id = $7 AND outcome = $8";
-const EXISTS: &str = "SELECT COUNT(*) FROM calls WHERE id = $1";
+     interruptions = $6 WHERE id = $7 AND (outcome = $8 \
+     OR (outcome = $9 AND end_cause IS NULL AND server_id = $10))";
+const PATIENT_OF: &str = "SELECT patient_id FROM calls WHERE id = $1";
 const GET: &str = "SELECT id, patient_id, direction, outcome, end_cause, started_at_us, ended_at_us, agents, turns, \
      interruptions FROM calls WHERE id = $1";
 const GET_BY_SID: &str = "SELECT id, patient_id, direction, outcome, end_cause, started_at_us, ended_at_us, agents, \
      turns, interruptions FROM calls WHERE call_sid_hash = $1";
-const LIST: &str = "SELECT id, patient_id, direction, outcome, end_cause, started_at_us, ended_at_us, agents, turns, \
-     interruptions FROM calls WHERE (started_at_us, id) < ($1, $2) ORDER BY started_at_us DESC, id DESC LIMIT $3";
+const LIST: &str = concat!(
+    "SELECT id, patient_id, direction, outcome, end_cause, started_at_us, ended_at_us, agents, turns, interruptions \
+     FROM calls WHERE (started_at_us, id) < ($1, $2) AND ",
+    within_or_nobodys!("patient_id", "$4", "$5"),
+    " ORDER BY started_at_us DESC, id DESC LIMIT $3"
+);
 const LIST_OF_PATIENT: &str = "SELECT id, patient_id, direction, outcome, end_cause, started_at_us, ended_at_us, \
      agents, turns, interruptions FROM calls WHERE patient_id = $4 AND (started_at_us, id) < ($1, $2) \
      ORDER BY started_at_us DESC, id DESC LIMIT $3";
-const GET_KEY: &str = "SELECT key_id, wrapped_key FROM calls WHERE id = $1";
+const GET_KEY: &str = "SELECT c.patient_id, c.wrapped_key AS inner_key, p.key_id AS outer_id, p.wrapped_key AS outer_key, \
+     o.key_id, o.wrapped_key FROM calls c LEFT JOIN data_keys p ON p.kind = 'patient' AND p.id = c.patient_id \
+     LEFT JOIN data_keys o ON o.kind = 'call' AND o.id = c.id WHERE c.id = $1";
 const GET_SID: &str = "SELECT call_sid FROM calls WHERE id = $1";
-const UNFINISHED: &str = "SELECT id FROM calls WHERE outcome = $1 ORDER BY id";
+const UNFINISHED: &str =
+    "SELECT id FROM calls WHERE outcome = $1 AND (server_id IS NULL OR server_id <> $2) ORDER BY id";
+const ABANDONED: &str = "SELECT id FROM calls WHERE outcome = $1 AND (server_id IS NULL OR (server_id <> $2 AND NOT EXISTS \
+     (SELECT 1 FROM servers WHERE servers.id = calls.server_id AND servers.seen_at_us > $3))) ORDER BY id";
+const OWN_UNFINISHED: &str =
+    "SELECT id FROM calls WHERE outcome = $1 AND server_id = $2 AND started_at_us < $3 ORDER BY id";
 // A call that nobody finished ended, as far as is known, with the last thing that was recorded of it.
 const INTERRUPT: &str = "UPDATE calls SET outcome = $1, ended_at_us = started_at_us + COALESCE(\
      (SELECT MAX(at_us) FROM events WHERE events.call_id = calls.id), 0) WHERE id = $2 AND outcome = $3";
@@ -100,14 +114,26 @@ impl Store {
     /// [`StoreError::Conflict`] when the call SID is known, [`StoreError::NotFound`] when the patient is not,
     /// [`StoreError::Invalid`] for a SID that cannot be one.
     pub async fn begin_call(&self, new: NewCall<'_>) -> Result<CallHandle> {
-        let (Db::Sqlite(db), vault) = (&self.inner.db, &self.inner.vault);
+        let vault = &self.inner.vault;
         check_sid(new.call_sid)?;
         let started_ms = u64::try_from(new.started_at_us / 1_000)
             .map_err(|_| StoreError::Invalid { what: "started_at_us", expected: "a time after 1970" })?;
         let id = CallId::parse(&new_id(started_ms)?).map_err(|_| StoreError::corrupt("a new identifier"))?;
-        let fresh = vault.fresh_key(KIND, id.as_str())?;
-        let sid = seal_at(&fresh.key, sid_place(&id), new.call_sid.as_bytes())?;
-        let inserted = sqlx::query(INSERT)
+        self.follow_keys().await?;
+        let mut tx = self.begin(Domain::None).await?;
+        // A patient's calls are destroyed with the patient's key; a call of nobody we know has a key of its own.
+        let (data_key, inner, own) = match &new.patient_id {
+            Some(patient) => {
+                let (key, wrapped) = fresh_key_under(&self.patient_key(&mut tx, patient).await?, KIND, id.as_str())?;
+                (key, Some(wrapped), None)
+            }
+            None => {
+                let fresh = vault.fresh_key(KIND, id.as_str())?;
+                (fresh.key.clone(), None, Some(fresh))
+            }
+        };
+        let sid = seal_at(&data_key, sid_place(&id), new.call_sid.as_bytes())?;
+        let inserted = query(INSERT)
             .bind(id.as_str())
             .bind(new.patient_id.as_ref().map(PatientId::as_str))
             .bind(vault.call_sid_hash(new.call_sid))
@@ -116,35 +142,48 @@ impl Store {
             .bind(CallOutcome::InProgress.as_str())
             .bind(new.started_at_us)
             .bind(crate::recording::file_name(&id))
-            .bind(vault.key_id())
-            .bind(fresh.wrapped)
-            .execute(&db.writer)
+            .bind(inner)
+            .bind(self.server_id())
+            .execute(&mut tx)
             .await;
         match inserted {
-            Ok(_) => Ok(CallHandle { id, data_key: fresh.key }),
-            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-                Err(StoreError::Conflict { what: "a call with this call SID exists already" })
+            Ok(_) => {}
+            Err(error) => {
+                return match violation(&error) {
+                    Some(Violation::Unique) => {
+                        Err(StoreError::Conflict { what: "a call with this call SID exists already" })
+                    }
+                    Some(Violation::ForeignKey) => Err(StoreError::NotFound { what: "patient" }),
+                    None => Err(error).doing("save a call"),
+                };
             }
-            Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => {
-                Err(StoreError::NotFound { what: "patient" })
-            }
-            Err(error) => Err(error).doing("save a call"),
         }
+        if let Some(own) = own {
+            put_data_key(&mut tx, KIND, id.as_str(), &own.key_id, &own.wrapped).await?;
+        }
+        let entry = self.entry("call.begin").object(KIND, &id);
+        audit::append(&mut tx, &self.inner.vault, &[entry.patient(new.patient_id.as_ref())]).await?;
+        tx.commit().await.doing("save a call")?;
+        Ok(CallHandle { id, data_key })
     }
 
     /// Finishes a call: exactly once. Events and segments may still be added afterwards, because analysis may end later.
     ///
+    /// A call of this process that was marked as interrupted meanwhile, because this process was taken for lost, is
+    /// finished as well: whoever carried it knows better how it ended.
+    ///
     /// # Errors
     /// [`StoreError::Conflict`] when it is finished already, [`StoreError::NotFound`], [`StoreError::Invalid`].
     pub async fn finish_call(&self, id: &CallId, end: FinishCall) -> Result<()> {
-        let Db::Sqlite(db) = &self.inner.db;
         if end.outcome == CallOutcome::InProgress {
             return Err(StoreError::Invalid { what: "outcome", expected: "an outcome of a call that is over" });
         }
         if end.agents.len() > MAX_AGENTS || end.agents.iter().any(|name| name.len() > MAX_SID_BYTES) {
             return Err(StoreError::Invalid { what: "agents", expected: "at most 64 names of at most 128 bytes" });
         }
-        let finished = sqlx::query(FINISH)
+        let doing = "finish a call";
+        let mut tx = self.begin(Domain::None).await?;
+        let finished = query(FINISH)
             .bind(end.outcome.as_str())
             .bind(end.end_cause.as_ref().map(name_of).transpose()?)
             .bind(end.ended_at_us)
@@ -153,23 +192,26 @@ impl Store {
             .bind(i64::from(end.interruptions))
             .bind(id.as_str())
             .bind(CallOutcome::InProgress.as_str())
-            .execute(&db.writer)
+            .bind(CallOutcome::Interrupted.as_str())
+            .bind(self.server_id())
+            .execute(&mut *tx)
             .await
-            .doing("finish a call")?;
-        if finished.rows_affected() == 1 {
-            return Ok(());
+            .doing(doing)?;
+        let patient = query(PATIENT_OF).bind(id.as_str()).fetch_optional(&mut *tx).await.doing(doing)?;
+        let Some(patient) = patient else { return Err(StoreError::NotFound { what: KIND }) };
+        if finished.rows_affected() == 0 {
+            return Err(StoreError::Conflict { what: "the call is finished already" });
         }
-        let known: i64 =
-            sqlx::query_scalar(EXISTS).bind(id.as_str()).fetch_one(&db.writer).await.doing("read a call")?;
-        if known == 0 {
-            Err(StoreError::NotFound { what: KIND })
-        } else {
-            Err(StoreError::Conflict { what: "the call is finished already" })
-        }
+        let entry = self.entry("call.finish").object(KIND, id).patient(patient_in(&patient)?.as_ref());
+        let entry = entry.detail("outcome", end.outcome.as_str());
+        self.tell(&mut tx, &[entry]).await?;
+        tx.commit().await.doing(doing)
     }
 
-    /// Marks every call that is still in progress as interrupted and names them. To be called once, by the server, when
-    /// it starts and before it takes calls: anybody else would interrupt calls that are running.
+    /// Marks calls that are in progress but carried by nobody as interrupted, and names those that this process marked. On
+    /// SQLite these are all calls of other processes, because there is one server: it calls this once, when it starts. On
+    /// PostgreSQL they are the calls of servers that are gone or were not seen for [`crate::SERVER_LEASE_US`]: any
+    /// server calls this at any time.
     ///
     /// Such a call ends where its timeline does, and never after `now_us` (microseconds since the Unix epoch). Its agents
     /// and counts are taken from the timeline too; where that cannot be read they stay empty.
@@ -177,30 +219,68 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`]; calling it again is harmless.
     pub async fn recover(&self, now_us: i64) -> Result<Vec<CallId>> {
-        let Db::Sqlite(db) = &self.inner.db;
+        let running = CallOutcome::InProgress.as_str();
+        let mut tx = self.begin(Domain::Calls).await?;
+        let unfinished = match tx.engine() {
+            Engine::Sqlite => query_scalar(UNFINISHED).bind(running).bind(self.server_id()),
+            Engine::Postgres => {
+                let seen_us = now_us.saturating_sub(crate::SERVER_LEASE_US);
+                query_scalar(ABANDONED).bind(running).bind(self.server_id()).bind(seen_us)
+            }
+        };
+        let found: Vec<String> = unfinished.fetch_all(&mut *tx).await.doing("recover interrupted calls")?;
+        self.interrupt(tx, parse_ids(&found)?, now_us).await
+    }
+
+    /// Calls of this process that began before `before_us` and are still in progress, as far as the store knows.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
+    pub async fn own_unfinished_calls(&self, before_us: i64) -> Result<Vec<CallId>> {
+        let statement = query_scalar(OWN_UNFINISHED).bind(CallOutcome::InProgress.as_str());
+        let statement = statement.bind(self.server_id()).bind(before_us);
+        let found: Vec<String> = statement.fetch_all(self.read()).await.doing("list the calls in progress")?;
+        parse_ids(&found)
+    }
+
+    /// Marks those of these calls that are in progress as interrupted, as [`Store::recover`] does, and names them. For
+    /// calls of which this process knows that it does not carry them any more.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]; calling it again is harmless.
+    pub async fn interrupt_calls(&self, ids: Vec<CallId>, now_us: i64) -> Result<Vec<CallId>> {
+        let tx = self.begin(Domain::Calls).await?;
+        self.interrupt(tx, ids, now_us).await
+    }
+
+    async fn interrupt(&self, mut tx: Tx, found: Vec<CallId>, now_us: i64) -> Result<Vec<CallId>> {
         let doing = "recover interrupted calls";
         let (running, interrupted) = (CallOutcome::InProgress.as_str(), CallOutcome::Interrupted.as_str());
-        let ids: Vec<String> = sqlx::query_scalar(UNFINISHED).bind(running).fetch_all(&db.writer).await.doing(doing)?;
-        let ids = ids.iter().map(|id| CallId::parse(id).map_err(|_| StoreError::corrupt("a call identifier")));
-        let ids = ids.collect::<Result<Vec<CallId>>>()?;
-        let mut tx = db.begin().await?;
-        for id in &ids {
-            let update = sqlx::query(INTERRUPT).bind(interrupted).bind(id.as_str()).bind(running);
-            update.execute(&mut *tx).await.doing(doing)?;
-            sqlx::query(CAP_END).bind(now_us).bind(id.as_str()).execute(&mut *tx).await.doing(doing)?;
+        let (mut ids, mut entries) = (Vec::with_capacity(found.len()), Vec::with_capacity(found.len()));
+        for id in found {
+            let update = query(INTERRUPT).bind(interrupted).bind(id.as_str()).bind(running);
+            // Whoever carried it may have finished it at this very moment.
+            if update.execute(&mut *tx).await.doing(doing)?.rows_affected() == 1 {
+                query(CAP_END).bind(now_us).bind(id.as_str()).execute(&mut *tx).await.doing(doing)?;
+                let patient = query(PATIENT_OF).bind(id.as_str()).fetch_one(&mut *tx).await.doing(doing)?;
+                let entry = self.entry("call.interrupt").object(KIND, &id);
+                entries.push(entry.patient(patient_in(&patient)?.as_ref()));
+                ids.push(id);
+            }
         }
+        self.tell(&mut tx, &entries).await?;
         tx.commit().await.doing(doing)?;
         for id in &ids {
             if let Some(end_us) = self.recorded_until(id).await {
-                let update = sqlx::query(EXTEND_END).bind(end_us).bind(id.as_str()).bind(interrupted).bind(now_us);
-                update.execute(&db.writer).await.doing(doing)?;
+                let update = query(EXTEND_END).bind(end_us).bind(id.as_str()).bind(interrupted).bind(now_us);
+                update.execute(self.write()).await.doing(doing)?;
             }
             // That the call is known to be over matters more than these; they are left out rather than fail the start.
             let Ok(events) = self.call_events(id).await else { continue };
             let (agents, turns, interruptions) = summarise(&events);
-            let update = sqlx::query(COUNTS).bind(serde_json::to_string(&agents).doing("write names as JSON")?);
+            let update = query(COUNTS).bind(serde_json::to_string(&agents).doing("write names as JSON")?);
             let update = update.bind(turns).bind(interruptions).bind(id.as_str()).bind(interrupted);
-            update.execute(&db.writer).await.doing(doing)?;
+            update.execute(self.write()).await.doing(doing)?;
         }
         Ok(ids)
     }
@@ -222,8 +302,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Corrupt`].
     pub async fn get_call(&self, id: &CallId) -> Result<CallRecord> {
-        let Db::Sqlite(db) = &self.inner.db;
-        let row = sqlx::query(GET).bind(id.as_str()).fetch_optional(&db.readers).await.doing("read a call")?;
+        let row = query(GET).bind(id.as_str()).fetch_optional(self.read()).await.doing("read a call")?;
         read_call(&row.ok_or(StoreError::NotFound { what: KIND })?)
     }
 
@@ -232,9 +311,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     pub async fn find_call_by_sid(&self, call_sid: &str) -> Result<Option<CallRecord>> {
-        let Db::Sqlite(db) = &self.inner.db;
         let hash = self.inner.vault.call_sid_hash(call_sid);
-        let row = sqlx::query(GET_BY_SID).bind(hash).fetch_optional(&db.readers).await.doing("look up a call")?;
+        let row = query(GET_BY_SID).bind(hash).fetch_optional(self.read()).await.doing("look up a call")?;
         row.map(|row| read_call(&row)).transpose()
     }
 
@@ -243,10 +321,23 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`] when `before` is unknown, [`StoreError::Corrupt`].
     pub async fn list_calls(&self, limit: u32, before: Option<&CallId>) -> Result<Vec<CallRecord>> {
-        let Db::Sqlite(db) = &self.inner.db;
+        self.list_calls_within(None, limit, before).await
+    }
+
+    /// As [`Store::list_calls`], of the patients of a care team.
+    ///
+    /// # Errors
+    /// As [`Store::list_calls`].
+    pub async fn list_calls_within(
+        &self,
+        team: Option<&CareTeam>,
+        limit: u32,
+        before: Option<&CallId>,
+    ) -> Result<Vec<CallRecord>> {
         let (time, id) = self.page_start(before).await?;
-        let query = sqlx::query(LIST).bind(time).bind(id).bind(i64::from(limit.min(MAX_PAGE)));
-        let rows = query.fetch_all(&db.readers).await.doing("list the calls")?;
+        let statement = query(LIST).bind(time).bind(id).bind(i64::from(limit.min(MAX_PAGE)));
+        let statement = statement.bind(user_of(team)).bind(at_of(team));
+        let rows = statement.fetch_all(self.read()).await.doing("list the calls")?;
         rows.iter().map(read_call).collect()
     }
 
@@ -260,10 +351,10 @@ impl Store {
         limit: u32,
         before: Option<&CallId>,
     ) -> Result<Vec<CallRecord>> {
-        let Db::Sqlite(db) = &self.inner.db;
         let (time, id) = self.page_start(before).await?;
-        let query = sqlx::query(LIST_OF_PATIENT).bind(time).bind(id).bind(i64::from(limit.min(MAX_PAGE)));
-        let rows = query.bind(patient.as_str()).fetch_all(&db.readers).await.doing("list the calls of a patient")?;
+        let statement = query(LIST_OF_PATIENT).bind(time).bind(id).bind(i64::from(limit.min(MAX_PAGE)));
+        let rows =
+            statement.bind(patient.as_str()).fetch_all(self.read()).await.doing("list the calls of a patient")?;
         rows.iter().map(read_call).collect()
     }
 
@@ -272,14 +363,30 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Sealed`] when erased, [`StoreError::Corrupt`].
     pub async fn call_handle(&self, id: &CallId) -> Result<CallHandle> {
-        let Db::Sqlite(db) = &self.inner.db;
         let doing = "read the key of a call";
-        let row = sqlx::query(GET_KEY).bind(id.as_str()).fetch_optional(&db.readers).await.doing(doing)?;
+        let row = query(GET_KEY).bind(id.as_str()).fetch_optional(self.read()).await.doing(doing)?;
         let row = row.ok_or(StoreError::NotFound { what: KIND })?;
-        let key_id: String = row.try_get("key_id").doing(doing)?;
-        let wrapped: Option<Vec<u8>> = row.try_get("wrapped_key").doing(doing)?;
-        let data_key = self.inner.vault.unwrap_key(KIND, id.as_str(), &key_id, wrapped.as_deref())?;
+        let data_key = self.key_in_call_row(&row, id.as_str())?;
         Ok(CallHandle { id: id.clone(), data_key })
+    }
+
+    /// The call's key from a row with the columns of its key and its patient's.
+    pub(crate) fn key_in_call_row(&self, row: &Row, id: &str) -> Result<DataKey> {
+        let doing = "read the key of a call";
+        let text = |column| row.try_get::<Option<String>>(column).doing(doing);
+        let bytes = |column| row.try_get::<Option<Vec<u8>>>(column).doing(doing);
+        let Some(inner) = bytes("inner_key")? else {
+            let (under, wrapped) = (text("key_id")?, bytes("wrapped_key")?);
+            return self.inner.vault.unwrap_key(KIND, id, under.as_deref(), wrapped.as_deref());
+        };
+        let patient = text("patient_id")?.unwrap_or_default();
+        let (under, wrapped) = (text("outer_id")?, bytes("outer_key")?);
+        let sealed = |error| match error {
+            StoreError::Sealed { .. } => StoreError::Sealed { what: KIND },
+            error => error,
+        };
+        let outer = self.inner.vault.unwrap_key(crate::patients::KIND, &patient, under.as_deref(), wrapped.as_deref());
+        unwrap_under(&outer.map_err(sealed)?, KIND, id, &inner)
     }
 
     /// Twilio's identifier of the call.
@@ -287,8 +394,7 @@ impl Store {
     /// # Errors
     /// As [`Store::call_handle`].
     pub async fn call_sid(&self, call: &CallHandle) -> Result<String> {
-        let Db::Sqlite(db) = &self.inner.db;
-        let row = sqlx::query_scalar(GET_SID).bind(call.id.as_str()).fetch_optional(&db.readers).await;
+        let row = query_scalar(GET_SID).bind(call.id.as_str()).fetch_optional(self.read()).await;
         let sealed: Vec<u8> = row.doing("read a call")?.ok_or(StoreError::NotFound { what: KIND })?;
         let sid = open_at(&call.data_key, sid_place(&call.id), &sealed)?;
         String::from_utf8(sid.to_vec()).map_err(|_| StoreError::corrupt(format!("call_sid of calls {}", call.id)))
@@ -301,6 +407,10 @@ impl Store {
             Some(id) => Ok((self.get_call(id).await?.started_at_us, id.to_string())),
         }
     }
+}
+
+fn parse_ids(ids: &[String]) -> Result<Vec<CallId>> {
+    ids.iter().map(|id| CallId::parse(id).map_err(|_| StoreError::corrupt("a call identifier"))).collect()
 }
 
 /// What the timeline tells about the call as a whole: agents in order, replies and interruptions.
@@ -320,12 +430,18 @@ fn summarise(events: &[TimelineEvent]) -> (Vec<&str>, i64, i64) {
     (agents, turns, interruptions)
 }
 
-fn read_call(row: &SqliteRow) -> Result<CallRecord> {
+/// The patient in a row with their identifier.
+pub(crate) fn patient_in(row: &Row) -> Result<Option<PatientId>> {
+    let id: Option<String> = row.try_get("patient_id").doing("read a call")?;
+    id.map(|id| PatientId::parse(&id)).transpose().map_err(|_| StoreError::corrupt("the patient of a call"))
+}
+
+fn read_call(row: &Row) -> Result<CallRecord> {
     let doing = "read a call";
     let id: String = row.try_get("id").doing(doing)?;
     let damaged = |column: &str| StoreError::corrupt(format!("{column} of call {id}"));
-    let text = |column: &'static str| row.try_get::<String, _>(column).doing(doing);
-    let count = |column| u32::try_from(row.try_get::<i64, _>(column).doing(doing)?).map_err(|_| damaged(column));
+    let text = |column: &'static str| row.try_get::<String>(column).doing(doing);
+    let count = |column| u32::try_from(row.try_get::<i64>(column).doing(doing)?).map_err(|_| damaged(column));
     let patient_id: Option<String> = row.try_get("patient_id").doing(doing)?;
     let end_cause: Option<String> = row.try_get("end_cause").doing(doing)?;
     Ok(CallRecord {

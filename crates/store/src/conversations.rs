@@ -4,12 +4,11 @@
 //! does not tell which of the service's records is whose.
 
 use crate::calls::{CallHandle, KIND};
-use crate::db::Db;
+use crate::db::{Conn, Domain, Row, Violation, query, query_scalar, violation};
 use crate::error::Doing;
 use crate::vault::{Place, open_at, seal_at};
 use crate::{Result, Store, StoreError};
 use clinic::CallId;
-use sqlx::{Row, SqliteConnection};
 use zeroize::Zeroizing;
 
 /// Bytes of a conversation's identifier.
@@ -26,10 +25,13 @@ const LINK: &str = "INSERT INTO conversations (conversation_hash, call_id) VALUE
 const LINKED: &str = "SELECT call_id FROM conversations WHERE conversation_hash = $1";
 const SAVE: &str = "INSERT INTO post_calls (call_id, conversation_hash, kind, received_at_us, payload) \
      VALUES ($1, $2, $3, $4, $5) ON CONFLICT (conversation_hash, kind) DO NOTHING";
-const RECONCILED: &str = "UPDATE post_calls SET reconciled_at_us = $1 WHERE call_id = $2 AND kind = $3";
+const RECONCILED: &str = "UPDATE post_calls SET reconciled_at_us = $1 WHERE call_id = $2 AND kind = $3 \
+     AND reconciled_at_us IS NULL";
 const OF_CALL: &str =
     "SELECT conversation_hash, kind, payload FROM post_calls WHERE call_id = $1 ORDER BY received_at_us, kind";
 const WAITING: &str = "SELECT call_id, kind FROM post_calls WHERE reconciled_at_us IS NULL \
+     AND received_at_us <= $2 AND NOT EXISTS (SELECT 1 FROM calls c WHERE c.id = post_calls.call_id \
+     AND c.patient_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM visits v WHERE v.call_id = c.id)) \
      ORDER BY received_at_us, call_id, kind LIMIT $1";
 
 /// A message of the service about a call that is over.
@@ -77,12 +79,11 @@ impl Store {
     /// [`StoreError::Invalid`] for what cannot be an identifier, [`StoreError::Conflict`] when the conversation belongs to
     /// another call, [`StoreError::NotFound`] when the call is gone, [`StoreError::Unavailable`].
     pub async fn link_conversation(&self, call: &CallHandle, conversation_id: &str) -> Result<()> {
-        let Db::Sqlite(db) = &self.inner.db;
         let hash = self.conversation_hash(conversation_id)?;
-        let mut tx = db.begin().await?;
+        let mut tx = self.begin(Domain::Calls).await?;
         link(&mut tx, &hash, &call.id).await?;
         let linked: String =
-            sqlx::query_scalar(LINKED).bind(&hash).fetch_one(&mut *tx).await.doing("look up a conversation")?;
+            query_scalar(LINKED).bind(&hash).fetch_one(&mut *tx).await.doing("look up a conversation")?;
         if linked != call.id.as_str() {
             return Err(StoreError::Conflict { what: "the conversation belongs to another call" });
         }
@@ -94,10 +95,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     pub async fn call_of_conversation(&self, conversation_id: &str) -> Result<Option<CallId>> {
-        let Db::Sqlite(db) = &self.inner.db;
         let Ok(hash) = self.conversation_hash(conversation_id) else { return Ok(None) };
         let found: Option<String> =
-            sqlx::query_scalar(LINKED).bind(hash).fetch_optional(&db.readers).await.doing("look up a conversation")?;
+            query_scalar(LINKED).bind(hash).fetch_optional(self.read()).await.doing("look up a conversation")?;
         found.map(|id| CallId::parse(&id).map_err(|_| StoreError::corrupt("a call identifier"))).transpose()
     }
 
@@ -107,7 +107,6 @@ impl Store {
     /// [`StoreError::Invalid`] for a message that is too large, [`StoreError::NotFound`] when the call is gone,
     /// [`StoreError::Unavailable`].
     pub async fn save_post_call(&self, call: &CallHandle, new: NewPostCall<'_>) -> Result<Saved> {
-        let Db::Sqlite(db) = &self.inner.db;
         let hash = self.conversation_hash(new.conversation_id)?;
         if new.payload.len() > MAX_POST_CALL_BYTES || new.kind.is_empty() || new.kind.len() > MAX_KIND_BYTES {
             return Err(StoreError::Invalid {
@@ -117,8 +116,8 @@ impl Store {
         }
         let row = row_name(&call.id, &hash, new.kind);
         let sealed = seal_at(call.data_key(), place(&row), new.payload)?;
-        let insert = sqlx::query(SAVE).bind(call.id.as_str()).bind(hash).bind(new.kind).bind(new.received_at_us);
-        match insert.bind(sealed).execute(&db.writer).await {
+        let insert = query(SAVE).bind(call.id.as_str()).bind(hash).bind(new.kind).bind(new.received_at_us);
+        match insert.bind(sealed).execute(self.write()).await {
             Ok(done) => Ok(if done.rows_affected() == 1 { Saved::New } else { Saved::Repeated }),
             Err(error) => Err(missing_call(error)),
         }
@@ -129,21 +128,28 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn post_call_reconciled(&self, call: &CallId, kind: &str, at_us: i64) -> Result<()> {
-        let Db::Sqlite(db) = &self.inner.db;
-        let update = sqlx::query(RECONCILED).bind(at_us).bind(call.as_str()).bind(kind);
-        update.execute(&db.writer).await.doing("note that a message was worked in").map(drop)
+        let update = query(RECONCILED).bind(at_us).bind(call.as_str()).bind(kind);
+        update.execute(self.write()).await.doing("note that a message was worked in").map(drop)
     }
 
     /// Messages that came but were not worked in, oldest first: call and kind. A process that ended in between leaves
-    /// some; at most 256 are handed out at once.
+    /// some; at most 256 are handed out at once. What came about a call of a patient waits until there is a visit to work
+    /// it into, and is not handed out before.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     pub async fn waiting_post_calls(&self) -> Result<Vec<(CallId, String)>> {
-        let Db::Sqlite(db) = &self.inner.db;
+        self.waiting_post_calls_until(i64::MAX).await
+    }
+
+    /// As [`Store::waiting_post_calls`], of those that came until `until_us`. Younger ones may be in work elsewhere.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
+    pub async fn waiting_post_calls_until(&self, until_us: i64) -> Result<Vec<(CallId, String)>> {
         let doing = "list messages that wait";
-        let rows = sqlx::query(WAITING).bind(MAX_WAITING).fetch_all(&db.readers).await.doing(doing)?;
-        let read = |row: &sqlx::sqlite::SqliteRow| {
+        let rows = query(WAITING).bind(MAX_WAITING).bind(until_us).fetch_all(self.read()).await.doing(doing)?;
+        let read = |row: &Row| {
             let id: String = row.try_get("call_id").doing(doing)?;
             let id = CallId::parse(&id).map_err(|_| StoreError::corrupt("a call identifier"))?;
             Ok((id, row.try_get("kind").doing(doing)?))
@@ -156,10 +162,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Sealed`] when erased, [`StoreError::Corrupt`].
     pub async fn post_calls(&self, id: &CallId) -> Result<Vec<PostCallMessage>> {
-        let Db::Sqlite(db) = &self.inner.db;
         let call = self.call_handle(id).await?;
         let doing = "read messages about a call";
-        let rows = sqlx::query(OF_CALL).bind(id.as_str()).fetch_all(&db.readers).await.doing(doing)?;
+        let rows = query(OF_CALL).bind(id.as_str()).fetch_all(self.read()).await.doing(doing)?;
         let mut messages = Vec::with_capacity(rows.len());
         for row in rows {
             let hash: Vec<u8> = row.try_get("conversation_hash").doing(doing)?;
@@ -187,14 +192,14 @@ pub(crate) fn is_conversation_id(text: &str) -> bool {
 
 /// Notes a conversation in a running transaction. The first call to name it keeps it: an entry of a timeline must not
 /// fail because an agent service gave one identifier twice.
-pub(crate) async fn link(tx: &mut SqliteConnection, hash: &[u8], call: &CallId) -> Result<()> {
-    sqlx::query(LINK).bind(hash).bind(call.as_str()).execute(tx).await.map(drop).map_err(missing_call)
+pub(crate) async fn link(tx: &mut Conn, hash: &[u8], call: &CallId) -> Result<()> {
+    query(LINK).bind(hash).bind(call.as_str()).execute(tx).await.map(drop).map_err(missing_call)
 }
 
 fn missing_call(error: sqlx::Error) -> StoreError {
-    match error {
-        sqlx::Error::Database(error) if error.is_foreign_key_violation() => StoreError::NotFound { what: KIND },
-        error => StoreError::Unavailable { doing: "save what belongs to a call", source: Box::new(error) },
+    match violation(&error) {
+        Some(Violation::ForeignKey) => StoreError::NotFound { what: KIND },
+        _ => StoreError::Unavailable { doing: "save what belongs to a call", source: Box::new(error) },
     }
 }
 

@@ -39,10 +39,10 @@ pub enum StoreError {
         /// The kind of record.
         what: &'static str,
     },
-    /// The database was written under another `ENCRYPTION_KEY`.
+    /// The database's keys are wrapped by another master key, or by another key service.
     #[error(
         "the encryption key does not belong to this database (given key {given}, database key {expected}): \
-         set ENCRYPTION_KEY to the key the database was created with"
+         set ENCRYPTION_KEY (or VAULT_ADDR and VAULT_TRANSIT_KEY) to what the database was created with or changed to"
     )]
     WrongKey {
         /// Public fingerprint of the key that was given.
@@ -50,6 +50,12 @@ pub enum StoreError {
         /// Public fingerprint of the key that is needed.
         expected: String,
     },
+    /// There are records, but none of the keys they were sealed under, as in a database that was just restored.
+    #[error(
+        "the database holds records but not their keys, and new keys would open none of them: put the keys back with \
+         `heartvoice backup restore-keys --keys FILE`, where FILE is the newest file of the keys"
+    )]
+    KeysMissing,
     /// An argument cannot be accepted.
     #[error("{what}: expected {expected}")]
     Invalid {
@@ -57,6 +63,12 @@ pub enum StoreError {
         what: &'static str,
         /// What would have been accepted.
         expected: &'static str,
+    },
+    /// Something is being changed that this needs; the same request will work in a moment.
+    #[error("{what}: try again in a moment")]
+    Busy {
+        /// What is going on.
+        what: &'static str,
     },
     /// A valid request that this version cannot serve.
     #[error("{what} is not supported in this version: {instead}")]
@@ -82,7 +94,9 @@ impl StoreError {
             Self::Corrupt { .. } => "corrupt",
             Self::Sealed { .. } => "sealed",
             Self::WrongKey { .. } => "wrong_key",
+            Self::KeysMissing => "keys_missing",
             Self::Invalid { .. } => "invalid",
+            Self::Busy { .. } => "busy",
             Self::Unsupported { .. } => "unsupported",
         }
     }

@@ -4,10 +4,10 @@
 //! batches that are waiting; the others find their answer when it is done. Nobody waits for company, so a lone call is
 //! written at once, and there is no task of its own that could die.
 
-use crate::db::SqliteDb;
+use crate::db::Domain;
 use crate::error::Doing;
 use crate::timeline::{Batch, write_events};
-use crate::{Result, StoreError};
+use crate::{Result, Store, StoreError};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot::{Receiver, Sender, channel, error::TryRecvError};
@@ -32,7 +32,7 @@ struct Waiting {
 
 impl GroupCommit {
     /// Writes the batch, together with whatever else waits.
-    pub(crate) async fn write(&self, db: &SqliteDb, batch: Batch) -> Result<()> {
+    pub(crate) async fn write(&self, db: &Store, batch: Batch) -> Result<()> {
         let batch = Arc::new(batch);
         let mut answer = self.enqueue(&batch)?;
         loop {
@@ -86,7 +86,7 @@ impl GroupCommit {
 }
 
 /// Writes a group in one transaction; if that fails, each batch in one of its own, so that nobody suffers for another.
-async fn write_group(db: &SqliteDb, group: Vec<Waiting>) {
+async fn write_group(db: &Store, group: Vec<Waiting>) {
     let batches: Vec<&Batch> = group.iter().map(|waiting| waiting.batch.as_ref()).collect();
     if let Ok(results) = commit(db, &batches).await {
         for (waiting, result) in group.into_iter().zip(results) {
@@ -103,8 +103,8 @@ async fn write_group(db: &SqliteDb, group: Vec<Waiting>) {
 
 /// One transaction. A conflict is found before its batch writes anything, so the other batches go on; any other error
 /// undoes all of them.
-async fn commit(db: &SqliteDb, batches: &[&Batch]) -> Result<Vec<Result<()>>> {
-    let mut tx = db.begin().await?;
+async fn commit(db: &Store, batches: &[&Batch]) -> Result<Vec<Result<()>>> {
+    let mut tx = db.begin(Domain::Calls).await?;
     let mut results = Vec::with_capacity(batches.len());
     for batch in batches {
         match write_events(&mut tx, batch).await {

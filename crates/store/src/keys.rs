@@ -59,6 +59,14 @@ impl MasterKey {
         self.derive(&["store", "key id"]).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
+    pub(crate) fn from_bytes(bytes: Zeroizing<[u8; KEY_LEN]>) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn bytes(&self) -> Zeroizing<[u8; KEY_LEN]> {
+        self.0.clone()
+    }
+
     /// A key for a purpose of the store itself.
     pub(crate) fn derive_own(&self, purpose: &str) -> Zeroizing<[u8; KEY_LEN]> {
         self.derive(&["store", purpose])

@@ -28,7 +28,12 @@
 //! | `alerts` | `id`, `patient_id`, `call_id`, `kind`, `severity`, `status`, `topic_hash`, `content` (sealed), `key_id`, `wrapped_key`, times, counts, who took it up, notes (sealed) |
 //! | `alert_occurrences` | `alert_id`, `seq`, `call_id`, `severity`, `finding_hash`, `content` (sealed), `at_us` |
 //! | `deliveries` | messages to staff: alert, place of the contact, channel, state, attempts; neither number nor text |
-//! | `api_tokens` | `id`, `name`, `token_hash`, times |
+//! | `api_tokens` | `id`, `name`, `token_hash`, `scopes`, `created_by`, times |
+//! | `users` | `id`, `name`, `role`, `password` (Argon2id), `totp` (sealed), `totp_step`, `oidc_hash`, failures, times |
+//! | `recovery_codes`, `invitations`, `sessions` | keyed hashes of secrets, `user_id`, times; sessions also address and stage |
+//! | `unknown_names` | `name_hash`, `failures`, `locked_until_us`: attempts to sign in under names that nobody has |
+//! | `care_teams` | `patient_id`, `user_id`, `since_us` |
+//! | `glass_breaks` | `id`, `user_id`, `patient_id`, `code`, `reason` (sealed), times, who reviewed it |
 //! | `conversations` | `conversation_hash`, `call_id` |
 //! | `post_calls` | `call_id`, `conversation_hash`, `kind`, `received_at_us`, `reconciled_at_us`, `payload` (sealed) |
 //! | `schedules` | `id`, `patient_id`, `definition` (sealed), `paused`, `removed`, `next_date`, `next_plan_us`, `created_at_us` |
@@ -37,20 +42,37 @@
 //!
 //! # Erasing
 //!
-//! Content is gone when its wrapped key is: a record whose `wrapped_key` is `NULL` answers [`StoreError::Sealed`].
+//! Content is gone when its key is: a record without a row in `data_keys` answers [`StoreError::Sealed`].
+//! [`Store::erase_patient`] destroys keys, rows and files of a patient, [`Store::run_retention`] what is past its limit;
+//! both leave a signed [`Certificate`]. Backups ([`Store::create_backup`]) hold no keys.
 
+mod access;
 mod alerts;
+pub mod audit;
+mod backup;
 mod calls;
+mod certificates;
 mod conversations;
 mod db;
+mod erasure;
 mod error;
 mod frames;
 mod group;
+mod holds;
 mod ids;
 mod keys;
+mod kms;
+mod objects;
 mod patients;
+mod people;
+mod reach;
 mod recording;
+mod repeats;
+mod retention;
+mod root_keys;
+mod rotation;
 mod schedules;
+mod servers;
 mod store;
 mod timeline;
 mod tokens;
@@ -58,22 +80,43 @@ mod tracks;
 mod vault;
 mod visits;
 
+pub use access::Access;
 pub use alerts::{
     AlertContent, AlertFilter, AlertRecord, ClaimedDelivery, ClimbReport, DeliveryRecord, Handled, Occurrence, Outcome,
     Raised,
 };
+pub use backup::{
+    BackupSummary, RestorePlan, Restored, RestoredKeys, backup_wrapped_by, restore_backup, restore_keys, verify_backup,
+};
 pub use calls::{CallHandle, FinishCall, MAX_PAGE, NewCall};
+pub use certificates::{Certificate, Destruction, DestructionKind};
 pub use conversations::{NewPostCall, PostCallMessage, Saved};
+pub use db::{Engine, is_private_connection};
 pub use error::{Result, StoreError};
 pub use frames::{Frame, MAX_FRAME_BYTES};
+pub use holds::LegalHold;
 pub use keys::{DataKey, MasterKey};
+pub use kms::{KeyService, KeyServiceError, TransitConfig, TransitKey, VaultToken, VaultTransit};
+pub use objects::{
+    AudioConfig, AudioLocation, AudioPlace, AudioStore, Erased, Resumed, S3Config, S3Error, StoredAudio, UploadCounts,
+};
 pub use patients::{ImportSummary, MAX_IMPORT_ROWS, MAX_PATIENTS};
+pub use people::{
+    BrakeState, Credentials, GLASS_CODES, GLASS_LIFETIME_US, GlassBreak, INVITATION_LIFETIME_US, LiveSession,
+    MAX_CARE_TEAM_PATIENTS, NewGlassBreak, NewSession, PASSWORD_STAGE_LIFETIME_US, SESSION_IDLE_US,
+    SESSION_LIFETIME_US, SessionRecord, SessionStage, SignIn, UserRecord,
+};
+pub use reach::CareTeam;
 pub use recording::{RecordingReader, RecordingWriter};
+pub use repeats::{REPEATS_KEPT_US, REPEATS_LEASE_US, Repeat};
+pub use retention::{MAX_RETENTION_ITEMS, RetentionPlan, RetentionRules, RetentionRun};
+pub use rotation::{RootKeyRecord, Rotation, RotationStep};
 pub use schedules::{
     AttemptRecord, Claim, MAX_SCHEDULES_OF_PATIENT, OutgoingState, Planned, PlannedCall, PlannedState,
 };
-pub use store::{Store, StoreConfig};
+pub use servers::{Beat, SERVER_LEASE_US, ServerRecord};
+pub use store::{Store, StoreConfig, StorePlaces};
 pub use timeline::{MAX_BATCH, MAX_CALL_EVENTS, MAX_CALL_SEGMENTS};
-pub use tokens::{NewToken, TokenRecord};
+pub use tokens::{NewToken, TokenRecord, TokenRequest};
 pub use tracks::MAX_TRACK_SAMPLES;
 pub use visits::{MAX_FACTS, PastVisit, StoredVisit};

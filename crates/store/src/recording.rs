@@ -75,6 +75,9 @@ impl RecordingWriter {
             }
             file => file.doing("create a recording")?,
         };
+        // Tells uploaders, in whatever process, that the recording is not theirs yet. The lock goes with the writer, also
+        // when its process is killed. A file system without locks can hold a directory of recordings, but no spool.
+        let _ = file.lock();
         let header = file_header(id);
         file.write_all(&header).doing("write a recording")?;
         let mut open = Vec::with_capacity(BUFFER);
@@ -143,7 +146,9 @@ impl RecordingWriter {
         self.flush()?;
         self.file.sync_all().doing("write a recording through to the disk")?;
         // The file's name must last as well as its content.
-        File::open(&self.dir).and_then(|dir| dir.sync_all()).doing("write the audio directory through to the disk")
+        File::open(&self.dir).and_then(|dir| dir.sync_all()).doing("write the audio directory through to the disk")?;
+        let _ = self.file.unlock();
+        Ok(())
     }
 
     /// Turns the buffered records into a sealed block and leaves an empty buffer.

@@ -1,86 +1,157 @@
 //! The store itself: opening it with the right key, and what is common to all records.
 
-use crate::db::{Db, create_private_dir};
+use crate::db::{Db, Domain, Engine, On, Scope, Tx, query, query_scalar};
 use crate::error::Doing;
 use crate::group::GroupCommit;
+use crate::ids::{new_id, now_ms};
+use crate::kms::KeyService;
+use crate::objects::{AudioConfig, AudioLocation, AudioStore, Erased, Resumed, Wanted};
+use crate::root_keys;
 use crate::vault::Vault;
-use crate::{CallHandle, MasterKey, RecordingReader, RecordingWriter, Result, StoreError};
+use crate::{CallHandle, RecordingReader, RecordingWriter, Result, StoreError};
 use clinic::CallId;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Where the store keeps things.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreConfig {
     /// `sqlite://PATH`, or `sqlite::memory:` for tests. Missing files and directories are created, for this user only.
     pub database_url: String,
-    /// Directory of the recordings; created when missing.
+    /// Directory of the recordings; created when missing. For an object store see [`StorePlaces`].
     pub audio_dir: PathBuf,
+}
+
+/// As [`StoreConfig`], with recordings in a directory or in an object store.
+#[derive(Debug, Clone)]
+pub struct StorePlaces {
+    /// `sqlite://PATH`, `sqlite::memory:` for tests, or `postgresql://...`.
+    pub database_url: String,
+    /// Where recordings are kept.
+    pub audio: AudioConfig,
+}
+
+impl From<StoreConfig> for StorePlaces {
+    fn from(config: StoreConfig) -> Self {
+        let location = AudioLocation::Directory(config.audio_dir.clone());
+        Self { database_url: config.database_url, audio: AudioConfig { location, spool: config.audio_dir } }
+    }
 }
 
 /// Encrypted records and recordings. Cheap to clone: clones share the same database.
 #[derive(Clone)]
 pub struct Store {
     pub(crate) inner: Arc<Inner>,
+    /// The access it is used in.
+    pub(crate) scope: Option<Scope>,
+    /// On whose behalf it is used, where that is not the server's.
+    pub(crate) actor: Option<crate::audit::Actor>,
 }
 
 pub(crate) struct Inner {
     pub(crate) db: Db,
+    pub(crate) service: KeyService,
     pub(crate) vault: Vault,
     pub(crate) events: GroupCommit,
-    pub(crate) audio_dir: PathBuf,
+    pub(crate) server_id: String,
+    pub(crate) audio: AudioStore,
+    /// Where a backup of the keys is kept.
+    pub(crate) key_backup: OnceLock<PathBuf>,
 }
 
-const META_PUT: &str = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
-const META_GET: &str = "SELECT value FROM meta WHERE name = $1";
 const PING: &str = "SELECT COUNT(*) FROM meta";
+const WANTED: &str = "SELECT COUNT(*) FROM calls WHERE id = $1 AND recording <> ''";
+const REFUSED: &str = "INSERT INTO audio_removals (call_id, since_us) SELECT id, $2 FROM calls \
+     WHERE id = $1 AND recording <> '' ON CONFLICT (call_id) DO NOTHING";
+const NOT_RECORDED: &str = "UPDATE calls SET recording = '' WHERE id = $1 AND recording <> ''";
+const REMOVED: &str = "DELETE FROM audio_removals WHERE call_id = $1";
 
 impl Store {
-    /// Opens the store, creating or migrating it as needed. Blocks briefly on the file system.
+    /// Opens the store, creating or migrating it as needed. `keys` is the master key or a key service. Blocks briefly on
+    /// the file system.
     ///
     /// # Errors
-    /// [`StoreError::WrongKey`] when the database was created under another master key, [`StoreError::Unsupported`] for
-    /// engines and audio stores that this version does not have, [`StoreError::Invalid`] for an address that is none,
-    /// [`StoreError::Unavailable`] when files cannot be created or opened.
-    pub async fn open(config: StoreConfig, master: MasterKey) -> Result<Self> {
-        if config.audio_dir.to_str().is_some_and(|path| path.starts_with("s3:")) {
+    /// [`StoreError::WrongKey`] when the database's keys are wrapped by another master key or service,
+    /// [`StoreError::Invalid`] for an address that is none, [`StoreError::Unavailable`] when files cannot be created or
+    /// opened, or a server or a key service does not answer.
+    pub async fn open(places: impl Into<StorePlaces>, keys: impl Into<KeyService>) -> Result<Self> {
+        let StorePlaces { database_url, audio } = places.into();
+        if let AudioLocation::Directory(path) = &audio.location
+            && path.to_str().is_some_and(|path| path.starts_with("s3:"))
+        {
             return Err(StoreError::Unsupported {
-                what: "an s3:// AUDIO_STORE",
-                instead: "set AUDIO_STORE to a directory",
+                what: "an s3:// address as a directory",
+                instead: "give the settings of the object store",
             });
         }
-        create_private_dir(&config.audio_dir).doing("create the audio directory")?;
-        let vault = Vault::new(&master)?;
-        let db = Db::open(&config.database_url).await?;
-        let store =
-            Self { inner: Arc::new(Inner { db, vault, events: GroupCommit::default(), audio_dir: config.audio_dir }) };
-        store.check_key().await?;
-        Ok(store)
+        let audio = AudioStore::open(audio)?;
+        let db = Db::open(&database_url).await?;
+        let service = keys.into();
+        let vault = Vault::new(root_keys::load(&db, &service).await?)?;
+        let server_id = new_id(now_ms())?;
+        let events = GroupCommit::default();
+        let key_backup = OnceLock::new();
+        let inner = Inner { db, service, vault, events, server_id, audio, key_backup };
+        Ok(Self { inner: Arc::new(inner), scope: None, actor: None })
     }
 
-    /// Refuses a key that is not the database's own. The first key ever used becomes it.
-    async fn check_key(&self) -> Result<()> {
-        let (Db::Sqlite(db), vault) = (&self.inner.db, &self.inner.vault);
-        let mut tx = db.begin().await?;
-        for (name, value) in [("key_id", vault.key_id().as_bytes().to_vec()), ("canary", vault.seal_canary()?)] {
-            sqlx::query(META_PUT).bind(name).bind(value).execute(&mut *tx).await.doing("write the key's canary")?;
+    /// Takes over key-encryption keys that another process has made or destroyed.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::WrongKey`].
+    pub async fn refresh_keys(&self) -> Result<()> {
+        let vault = &self.inner.vault;
+        let mut conn = self.reader().await?;
+        let keks = root_keys::keks(&mut conn, &self.inner.service, &vault.known()).await?;
+        conn.commit().await.doing("read the installation's keys")?;
+        vault.renew(keks);
+        Ok(())
+    }
+
+    /// Makes sure that new data keys are wrapped by the key that is active now.
+    pub(crate) async fn follow_keys(&self) -> Result<()> {
+        if root_keys::active(self.read()).await? != self.inner.vault.active() {
+            self.refresh_keys().await?;
         }
-        let mut stored = Vec::with_capacity(2);
-        for name in ["key_id", "canary"] {
-            let value: Vec<u8> =
-                sqlx::query_scalar(META_GET).bind(name).fetch_one(&mut *tx).await.doing("read the key's canary")?;
-            stored.push(value);
-        }
-        tx.commit().await.doing("write the key's canary")?;
-        let (key_id, canary) =
-            (stored.first().map_or(&[][..], Vec::as_slice), stored.last().map_or(&[][..], Vec::as_slice));
-        if key_id != vault.key_id().as_bytes() {
-            return Err(StoreError::WrongKey {
-                given: vault.key_id().to_owned(),
-                expected: String::from_utf8_lossy(key_id).into_owned(),
-            });
-        }
-        if vault.canary_opens(canary) { Ok(()) } else { Err(StoreError::corrupt("the key's canary")) }
+        Ok(())
+    }
+
+    /// Where a statement that only reads runs.
+    pub(crate) fn read(&self) -> On<'_> {
+        On::Read(&self.inner.db, self.scope.as_ref())
+    }
+
+    /// Where a single statement that changes something runs.
+    pub(crate) fn write(&self) -> On<'_> {
+        On::Write(&self.inner.db, self.scope.as_ref())
+    }
+
+    /// A connection to read several things on.
+    pub(crate) async fn reader(&self) -> Result<Tx> {
+        self.inner.db.read(self.scope.as_ref()).await
+    }
+
+    /// A transaction; inside an access a part of it.
+    pub(crate) async fn begin(&self, domain: Domain) -> Result<Tx> {
+        self.inner.db.begin(self.scope.as_ref(), domain).await
+    }
+
+    /// Which process this is: a new identifier for each time the store is opened.
+    #[must_use]
+    pub fn server_id(&self) -> &str {
+        &self.inner.server_id
+    }
+
+    /// Which engine the records are in.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        self.inner.db.engine()
+    }
+
+    /// A secret that all servers of this database share, for one purpose, such as signing tickets.
+    #[must_use]
+    pub fn shared_secret(&self, purpose: &str) -> [u8; 32] {
+        self.inner.vault.shared_secret(purpose)
     }
 
     /// Checks that the database answers, for a health report.
@@ -88,8 +159,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`] when it does not.
     pub async fn ping(&self) -> Result<()> {
-        let Db::Sqlite(db) = &self.inner.db;
-        sqlx::query_scalar::<_, i64>(PING).fetch_one(&db.readers).await.doing("read the database").map(drop)
+        query_scalar::<i64>(PING).fetch_one(self.read()).await.doing("read the database").map(drop)
     }
 
     /// Waits for running requests and closes the database. Everything acknowledged is durable without it too; closing
@@ -98,46 +168,108 @@ impl Store {
         self.inner.db.close().await;
     }
 
-    /// The directory of the recordings.
+    /// The directory in which recordings are written: where they stay, or the spool from which they are uploaded.
     #[must_use]
     pub fn audio_dir(&self) -> &Path {
-        &self.inner.audio_dir
+        self.inner.audio.local_dir()
     }
 
-    /// Starts the recording of a call. Blocks briefly on the file system.
+    /// Where recordings are kept. What became of uploads, and what is left in the spool, is asked there.
+    #[must_use]
+    pub fn audio(&self) -> &AudioStore {
+        &self.inner.audio
+    }
+
+    /// Starts the recording of a call. Blocks briefly on the file system. When the writer is gone, call
+    /// [`Store::finish_recording`].
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the call has a recording, [`StoreError::Unavailable`] when the file cannot be made.
     pub fn recording_writer(&self, call: &CallHandle) -> Result<RecordingWriter> {
-        RecordingWriter::create(&self.inner.audio_dir, &call.id, call.data_key().clone())
+        self.inner.audio.create(&call.id, call.data_key().clone())
     }
 
-    /// Removes the recording of a call whose patient did not want one; harmless when there is none. Blocks briefly on the
-    /// file system.
+    /// Brings the recording of an ended call to where it is kept; see [`AudioStore::finish`]. One that was erased
+    /// meanwhile, also by another machine, is removed instead.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when the file cannot be removed.
-    pub fn erase_recording(&self, id: &CallId) -> Result<()> {
-        let path = self.inner.audio_dir.join(crate::recording::file_name(id));
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).doing("erase a recording"),
-            _ => std::fs::File::open(&self.inner.audio_dir).and_then(|dir| dir.sync_all()).doing("erase a recording"),
-        }
+    /// As [`AudioStore::finish`]; [`Store::resume_uploads`] tries again.
+    pub async fn finish_recording(&self, id: &CallId) -> Result<()> {
+        self.inner.audio.finish_wanted(id, self).await
+    }
+
+    /// Brings recordings that were left in the spool to where they are kept: at start, and now and then. Those that were
+    /// erased meanwhile, also by another machine, are removed instead.
+    ///
+    /// # Errors
+    /// As [`AudioStore::resume_uploads`].
+    pub async fn resume_uploads(&self) -> Result<Resumed> {
+        self.inner.audio.resume_wanted(self).await
+    }
+
+    /// Removes the recording of a call whose patient did not want one; harmless when there is none. From then on the call
+    /// has none, and what cannot be removed now is tried again by [`Store::finish_erasures`].
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when it cannot be removed; repeat it.
+    pub async fn erase_recording(&self, id: &CallId) -> Result<Erased> {
+        // A database that does not answer is no reason to keep what was refused.
+        let noted = self.note_refusal(id).await;
+        let erased = self.inner.audio.delete(id).await?;
+        noted?;
+        query(REMOVED).bind(id.as_str()).execute(self.write()).await.doing("erase a recording")?;
+        Ok(erased)
+    }
+
+    async fn note_refusal(&self, id: &CallId) -> Result<()> {
+        let doing = "erase a recording";
+        let now_us = i64::try_from(now_ms().saturating_mul(1_000)).unwrap_or(i64::MAX);
+        let mut tx = self.begin(Domain::None).await?;
+        query(REFUSED).bind(id.as_str()).bind(now_us).execute(&mut tx).await.doing(doing)?;
+        query(NOT_RECORDED).bind(id.as_str()).execute(&mut tx).await.doing(doing)?;
+        tx.commit().await.doing(doing)
     }
 
     /// Opens the recording of a call, also while it is being written. Reading on blocks on the file system.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when there is no such call or it has no recording, [`StoreError::Sealed`] when it was
-    /// erased.
+    /// erased, [`StoreError::Unavailable`] when the object store does not answer.
     pub async fn open_recording(&self, id: &CallId) -> Result<RecordingReader> {
+        self.open_recording_of(&self.recorded_call(id).await?).await
+    }
+
+    /// The handle of a call whose recording is kept.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is no such call or its recording is not wanted (any more),
+    /// [`StoreError::Sealed`] when the patient was erased.
+    pub async fn recorded_call(&self, id: &CallId) -> Result<CallHandle> {
         let call = self.call_handle(id).await?;
-        RecordingReader::open(&self.inner.audio_dir, id, call.data_key().clone())
+        if !self.is_wanted(id).await? {
+            return Err(StoreError::NotFound { what: "recording" });
+        }
+        Ok(call)
+    }
+
+    /// As [`Store::open_recording`], of a call from [`Store::recorded_call`]: nothing is asked of the database.
+    ///
+    /// # Errors
+    /// As [`Store::open_recording`].
+    pub async fn open_recording_of(&self, call: &CallHandle) -> Result<RecordingReader> {
+        self.inner.audio.read(&call.id, call.data_key().clone()).await
+    }
+}
+
+impl Wanted for Store {
+    async fn is_wanted(&self, id: &CallId) -> Result<bool> {
+        let there = query_scalar(WANTED).bind(id.as_str()).fetch_one(self.read()).await;
+        there.doing("look whether a recording is kept").map(|there: i64| there > 0)
     }
 }
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("key_id", &self.inner.vault.key_id()).finish_non_exhaustive()
+        f.debug_struct("Store").field("key_id", &self.inner.vault.active()).finish_non_exhaustive()
     }
 }

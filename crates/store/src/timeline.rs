@@ -1,13 +1,12 @@
 //! What happened in a call and what was measured in it: numbered entries, written in batches, each sealed.
 
 use crate::calls::{CallHandle, KIND};
-use crate::db::Db;
+use crate::db::{Conn, Domain, Violation, query, query_scalar, violation};
 use crate::error::Doing;
 use crate::vault::{Place, open_at, seal_at};
 use crate::{Result, Store, StoreError, conversations};
 use clinic::{CallId, Segment, Span, TimelineEvent, TimelineKind};
 use serde::{Deserialize, Serialize};
-use sqlx::{Row, SqliteConnection};
 use zeroize::Zeroizing;
 
 /// Entries of one batch, at most.
@@ -62,7 +61,6 @@ impl Store {
     /// [`StoreError::Conflict`], [`StoreError::NotFound`] when the call is gone, [`StoreError::Invalid`] for a batch or
     /// an entry that is too large, [`StoreError::Unavailable`].
     pub async fn append_events(&self, call: &CallHandle, first_seq: u64, events: &[TimelineEvent]) -> Result<()> {
-        let Db::Sqlite(db) = &self.inner.db;
         if events.is_empty() {
             return Ok(());
         }
@@ -74,7 +72,7 @@ impl Store {
                 row.conversation = Some(self.inner.vault.conversation_hash(conversation_id));
             }
         }
-        self.inner.events.write(db, Batch { call: call.clone(), rows }).await
+        self.inner.events.write(self, Batch { call: call.clone(), rows }).await
     }
 
     /// The timeline of a call, in order.
@@ -82,10 +80,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Sealed`] when erased, [`StoreError::Corrupt`].
     pub async fn call_events(&self, id: &CallId) -> Result<Vec<TimelineEvent>> {
-        let Db::Sqlite(db) = &self.inner.db;
         let call = self.call_handle(id).await?;
         let doing = "read events";
-        let rows = sqlx::query(EVENTS_OF_CALL).bind(id.as_str()).fetch_all(&db.readers).await.doing(doing)?;
+        let rows = query(EVENTS_OF_CALL).bind(id.as_str()).fetch_all(self.read()).await.doing(doing)?;
         let mut events = Vec::with_capacity(rows.len());
         for row in rows {
             let seq: i64 = row.try_get("seq").doing(doing)?;
@@ -102,7 +99,6 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] when the index holds another segment, otherwise as [`Store::append_events`].
     pub async fn add_segment(&self, call: &CallHandle, segment: &Segment) -> Result<()> {
-        let Db::Sqlite(db) = &self.inner.db;
         let content = SealedSegment { spans: segment.spans.clone(), report: segment.report.clone() };
         let plain = Zeroizing::new(serde_json::to_vec(&content).doing("write a segment as JSON")?);
         if plain.len() > MAX_SEGMENT_BYTES || segment.index >= MAX_CALL_SEGMENTS || segment.task.len() > 64 {
@@ -114,14 +110,14 @@ impl Store {
         let name = entry_name(&call.id, segment.index.into());
         let place = segment_place(&name);
         let sealed = seal_at(call.data_key(), place, &plain)?;
-        let mut tx = db.begin().await?;
-        let known = sqlx::query_scalar(SEGMENT_GET).bind(call.id.as_str()).bind(i64::from(segment.index));
+        let mut tx = self.begin(Domain::Calls).await?;
+        let known = query_scalar(SEGMENT_GET).bind(call.id.as_str()).bind(i64::from(segment.index));
         let known: Option<Vec<u8>> = known.fetch_optional(&mut *tx).await.doing("read a segment")?;
         if let Some(known) = known {
             let same = *open_at(call.data_key(), place, &known)? == *plain;
             return if same { Ok(()) } else { Err(StoreError::Conflict { what: "another segment has this index" }) };
         }
-        let insert = sqlx::query(SEGMENT_INSERT).bind(call.id.as_str()).bind(i64::from(segment.index));
+        let insert = query(SEGMENT_INSERT).bind(call.id.as_str()).bind(i64::from(segment.index));
         insert.bind(&segment.task).bind(sealed).execute(&mut *tx).await.map_err(missing_call)?;
         tx.commit().await.doing("save a segment")
     }
@@ -131,10 +127,9 @@ impl Store {
     /// # Errors
     /// As [`Store::call_events`].
     pub async fn call_segments(&self, id: &CallId) -> Result<Vec<Segment>> {
-        let Db::Sqlite(db) = &self.inner.db;
         let call = self.call_handle(id).await?;
         let doing = "read segments";
-        let rows = sqlx::query(SEGMENTS_OF_CALL).bind(id.as_str()).fetch_all(&db.readers).await.doing(doing)?;
+        let rows = query(SEGMENTS_OF_CALL).bind(id.as_str()).fetch_all(self.read()).await.doing(doing)?;
         let mut segments = Vec::with_capacity(rows.len());
         for row in rows {
             let index: i64 = row.try_get("idx").doing(doing)?;
@@ -172,10 +167,10 @@ fn event_rows(call: &CallHandle, first_seq: u64, events: &[TimelineEvent]) -> Re
 
 /// Writes the entries that are not there yet. Looks before it writes, so that a conflict leaves the transaction
 /// untouched.
-pub(crate) async fn write_events(tx: &mut SqliteConnection, batch: &Batch) -> Result<()> {
+pub(crate) async fn write_events(tx: &mut Conn, batch: &Batch) -> Result<()> {
     let Batch { call, rows } = batch;
     let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
-    let range = sqlx::query(EVENTS_IN_RANGE).bind(call.id.as_str()).bind(first.seq).bind(last.seq + 1);
+    let range = query(EVENTS_IN_RANGE).bind(call.id.as_str()).bind(first.seq).bind(last.seq + 1);
     let known = range.fetch_all(&mut *tx).await.doing("read events")?;
     let mut known_seqs = Vec::with_capacity(known.len());
     for stored in known {
@@ -188,7 +183,7 @@ pub(crate) async fn write_events(tx: &mut SqliteConnection, batch: &Batch) -> Re
         known_seqs.push(seq);
     }
     for row in rows.iter().filter(|row| !known_seqs.contains(&row.seq)) {
-        let insert = sqlx::query(EVENT_INSERT).bind(call.id.as_str()).bind(row.seq).bind(row.at_us).bind(row.kind);
+        let insert = query(EVENT_INSERT).bind(call.id.as_str()).bind(row.seq).bind(row.at_us).bind(row.kind);
         insert.bind(row.sealed.as_slice()).execute(&mut *tx).await.map_err(missing_call)?;
         if let Some(hash) = &row.conversation {
             conversations::link(tx, hash, &call.id).await?;
@@ -198,9 +193,9 @@ pub(crate) async fn write_events(tx: &mut SqliteConnection, batch: &Batch) -> Re
 }
 
 fn missing_call(error: sqlx::Error) -> StoreError {
-    match error {
-        sqlx::Error::Database(error) if error.is_foreign_key_violation() => StoreError::NotFound { what: KIND },
-        error => StoreError::Unavailable { doing: "save an entry of a call", source: Box::new(error) },
+    match violation(&error) {
+        Some(Violation::ForeignKey) => StoreError::NotFound { what: KIND },
+        _ => StoreError::Unavailable { doing: "save an entry of a call", source: Box::new(error) },
     }
 }
 

@@ -1,7 +1,8 @@
 //! Visits: what was learned in a call, what it contributed, how it was assessed; and the profile of care of a patient.
 
 use crate::calls::CallHandle;
-use crate::db::Db;
+use crate::calls::patient_in;
+use crate::db::{Conn, Domain, Row, query, query_scalar};
 use crate::error::Doing;
 use crate::ids::now_ms;
 use crate::keys::DataKey;
@@ -14,8 +15,6 @@ use clinic::{CallId, PatientId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 use zeroize::Zeroizing;
 
 /// Calls of one patient that are looked back on, at most: two years of daily calls.
@@ -30,13 +29,16 @@ const VISIT_PUT: &str = "INSERT INTO visits (call_id, record, facts, assessment,
      VALUES ($1, $2, $3, $4, $5, 0, $6) ON CONFLICT (call_id) DO UPDATE SET record = excluded.record, \
      facts = excluded.facts, assessment = excluded.assessment, shadow = excluded.shadow, \
      revision = visits.revision + 1, updated_at_us = excluded.updated_at_us";
+const CALL_PATIENT: &str = "SELECT patient_id FROM calls WHERE id = $1";
 const VISIT_GET: &str = "SELECT call_id, record, facts, assessment, shadow, revision FROM visits WHERE call_id = $1";
 const FACTS_PUT: &str = "UPDATE visits SET facts = $1 WHERE call_id = $2";
 const OPEN_ALERTS: &str =
     "SELECT COUNT(*) FROM alerts WHERE patient_id = $1 AND status <> 'resolved' AND kind IN ('risk', 'red_flag')";
-const OF_PATIENT: &str = "SELECT visits.call_id, calls.key_id, calls.wrapped_key, visits.facts, visits.assessment \
-     FROM visits JOIN calls ON calls.id = visits.call_id \
-     WHERE calls.patient_id = $1 AND calls.wrapped_key IS NOT NULL ORDER BY calls.started_at_us DESC, calls.id DESC LIMIT $2";
+const OF_PATIENT: &str = "SELECT visits.call_id, visits.facts, visits.assessment, c.patient_id, c.wrapped_key AS inner_key, \
+     p.key_id AS outer_id, p.wrapped_key AS outer_key, o.key_id, o.wrapped_key \
+     FROM visits JOIN calls c ON c.id = visits.call_id LEFT JOIN data_keys p ON p.kind = 'patient' AND p.id = c.patient_id \
+     LEFT JOIN data_keys o ON o.kind = 'call' AND o.id = c.id \
+     WHERE c.patient_id = $1 ORDER BY c.started_at_us DESC, c.id DESC LIMIT $2";
 
 /// A visit as it is stored.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,11 +68,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Sealed`] when erased, [`StoreError::Corrupt`].
     pub async fn care_profile(&self, id: &PatientId) -> Result<CareProfile> {
-        let Db::Sqlite(db) = &self.inner.db;
-        let mut reader = db.readers.acquire().await.doing("read a profile")?;
+        let mut reader = self.reader().await?;
         let key = self.patient_key(&mut reader, id).await?;
-        let query = sqlx::query_scalar::<_, Vec<u8>>(PROFILE_GET).bind(id.as_str());
-        let sealed = query.fetch_optional(&mut *reader).await.doing("read a profile")?;
+        let statement = query_scalar::<Vec<u8>>(PROFILE_GET).bind(id.as_str());
+        let sealed = statement.fetch_optional(&mut *reader).await.doing("read a profile")?;
         match sealed {
             None => Ok(CareProfile::default()),
             Some(sealed) => read_part(&key, profile_place(id.as_str()), &sealed),
@@ -82,23 +83,19 @@ impl Store {
     /// # Errors
     /// [`StoreError::Invalid`] for a profile that fails its check, [`StoreError::NotFound`], [`StoreError::Sealed`].
     pub async fn set_care_profile(&self, id: &PatientId, profile: &CareProfile) -> Result<()> {
-        let Db::Sqlite(db) = &self.inner.db;
-        let mut tx = db.begin().await?;
+        let mut tx = self.begin(Domain::Calls).await?;
         self.put_care_profile(&mut tx, id, profile).await?;
+        let entry = self.entry("care.change").object("patient", id).patient(Some(id));
+        self.tell(&mut tx, &[entry]).await?;
         tx.commit().await.doing("save a profile")
     }
 
-    pub(crate) async fn put_care_profile(
-        &self,
-        tx: &mut SqliteConnection,
-        id: &PatientId,
-        profile: &CareProfile,
-    ) -> Result<()> {
+    pub(crate) async fn put_care_profile(&self, tx: &mut Conn, id: &PatientId, profile: &CareProfile) -> Result<()> {
         profile.check().map_err(|error| StoreError::Invalid { what: error.field, expected: error.expected })?;
         let key = self.patient_key(tx, id).await?;
         let sealed = write_part(&key, profile_place(id.as_str()), profile)?;
-        let query = sqlx::query(PROFILE_PUT).bind(id.as_str()).bind(sealed);
-        query.execute(tx).await.doing("save a profile").map(drop)
+        let statement = query(PROFILE_PUT).bind(id.as_str()).bind(sealed);
+        statement.execute(tx).await.doing("save a profile").map(drop)
     }
 
     /// Stores what was learned in a call, in place of what was stored of it before.
@@ -106,19 +103,26 @@ impl Store {
     /// # Errors
     /// [`StoreError::Invalid`] when a part is too long, [`StoreError::Unavailable`].
     pub async fn save_visit(&self, call: &CallHandle, visit: &StoredVisit) -> Result<()> {
-        let Db::Sqlite(db) = &self.inner.db;
+        let doing = "save a visit";
         let (key, id) = (call.data_key(), call.id.as_str());
         let optional = |column, part: &Option<Value>| {
             part.as_ref().map(|part| write_part(key, visit_place(id, column), part)).transpose()
         };
-        let query = sqlx::query(VISIT_PUT)
+        let statement = query(VISIT_PUT)
             .bind(id)
             .bind(write_part(key, visit_place(id, "record"), &visit.record)?)
             .bind(write_part(key, visit_place(id, "facts"), &visit.facts)?)
             .bind(optional("assessment", &visit.assessment)?)
             .bind(optional("shadow", &visit.shadow)?)
             .bind(i64::try_from(now_ms().saturating_mul(1_000)).unwrap_or(i64::MAX));
-        query.execute(&db.writer).await.doing("save a visit").map(drop)
+        // Not beside `confirm_dry`, which reads facts and writes them back.
+        let mut tx = self.begin(Domain::Calls).await?;
+        statement.execute(&mut *tx).await.doing(doing)?;
+        let patient = query(CALL_PATIENT).bind(id).fetch_optional(&mut *tx).await.doing(doing)?;
+        let patient = patient.map(|row| patient_in(&row)).transpose()?.flatten();
+        let entry = self.entry("visit.save").object("call", id).patient(patient.as_ref());
+        self.tell(&mut tx, &[entry.detail("assessed", visit.assessment.is_some())]).await?;
+        tx.commit().await.doing(doing)
     }
 
     /// What was learned in a call; `None` when there was no visit.
@@ -126,9 +130,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`] when there is no such call, [`StoreError::Sealed`] when erased, [`StoreError::Corrupt`].
     pub async fn visit(&self, id: &CallId) -> Result<Option<StoredVisit>> {
-        let Db::Sqlite(db) = &self.inner.db;
         let call = self.call_handle(id).await?;
-        let row = sqlx::query(VISIT_GET).bind(id.as_str()).fetch_optional(&db.readers).await.doing("read a visit")?;
+        let row = query(VISIT_GET).bind(id.as_str()).fetch_optional(self.read()).await.doing("read a visit")?;
         let Some(row) = row else { return Ok(None) };
         let key = call.data_key();
         Ok(Some(StoredVisit {
@@ -145,18 +148,20 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`] when there is no such call or it had no visit, [`StoreError::Sealed`] when erased.
     pub async fn confirm_dry(&self, id: &CallId, confirmed: bool) -> Result<()> {
-        let Db::Sqlite(db) = &self.inner.db;
         let doing = "confirm a visit";
         let call = self.call_handle(id).await?;
         let key = call.data_key();
-        let mut tx = db.begin().await?;
-        let row = sqlx::query(VISIT_GET).bind(id.as_str()).fetch_optional(&mut *tx).await.doing(doing)?;
+        let mut tx = self.begin(Domain::Calls).await?;
+        let row = query(VISIT_GET).bind(id.as_str()).fetch_optional(&mut *tx).await.doing(doing)?;
         let row = row.ok_or(StoreError::NotFound { what: "visit" })?;
         let mut facts: CallFacts = read_column(key, &row, id.as_str(), "facts")?;
         facts.dry_confirmed = confirmed;
         let sealed = write_part(key, visit_place(id.as_str(), "facts"), &facts)?;
-        let query = sqlx::query(FACTS_PUT).bind(sealed).bind(id.as_str());
-        query.execute(&mut *tx).await.doing(doing)?;
+        let statement = query(FACTS_PUT).bind(sealed).bind(id.as_str());
+        statement.execute(&mut *tx).await.doing(doing)?;
+        let patient = query(CALL_PATIENT).bind(id.as_str()).fetch_one(&mut *tx).await.doing(doing)?;
+        let entry = self.entry("visit.confirm").object("call", id).patient(patient_in(&patient)?.as_ref());
+        self.tell(&mut tx, &[entry.detail("confirmed", confirmed)]).await?;
         tx.commit().await.doing(doing)
     }
 
@@ -165,9 +170,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`] or [`StoreError::Corrupt`].
     pub async fn patient_visits(&self, patient: &PatientId, limit: u32) -> Result<Vec<PastVisit>> {
-        let Db::Sqlite(db) = &self.inner.db;
-        let query = sqlx::query(OF_PATIENT).bind(patient.as_str()).bind(i64::from(limit.min(MAX_FACTS)));
-        let rows = query.fetch_all(&db.readers).await.doing("read the visits of a patient")?;
+        let statement = query(OF_PATIENT).bind(patient.as_str()).bind(i64::from(limit.min(MAX_FACTS)));
+        let rows = statement.fetch_all(self.read()).await.doing("read the visits of a patient")?;
         rows.iter().map(|row| self.read_past(row)).collect()
     }
 
@@ -176,17 +180,14 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn has_open_alert(&self, patient: &PatientId) -> Result<bool> {
-        let Db::Sqlite(db) = &self.inner.db;
-        let query = sqlx::query_scalar::<_, i64>(OPEN_ALERTS).bind(patient.as_str());
-        query.fetch_one(&db.readers).await.doing("count the alerts of a patient").map(|open| open > 0)
+        let statement = query_scalar::<i64>(OPEN_ALERTS).bind(patient.as_str());
+        statement.fetch_one(self.read()).await.doing("count the alerts of a patient").map(|open| open > 0)
     }
 
-    fn read_past(&self, row: &SqliteRow) -> Result<PastVisit> {
+    fn read_past(&self, row: &Row) -> Result<PastVisit> {
         let doing = "read a visit";
         let id: String = row.try_get("call_id").doing(doing)?;
-        let key_id: String = row.try_get("key_id").doing(doing)?;
-        let wrapped: Option<Vec<u8>> = row.try_get("wrapped_key").doing(doing)?;
-        let key = self.inner.vault.unwrap_key(crate::calls::KIND, &id, &key_id, wrapped.as_deref())?;
+        let key = self.key_in_call_row(row, &id)?;
         let facts = read_column(&key, row, &id, "facts")?;
         Ok(PastVisit { facts, assessment: read_optional(&key, row, &id, "assessment")? })
     }
@@ -215,12 +216,12 @@ fn read_part<T: DeserializeOwned>(key: &DataKey, place: Place<'_>, sealed: &[u8]
         .map_err(|_| StoreError::corrupt(format!("{} of {} {}", place.column, place.table, place.row)))
 }
 
-fn read_column<T: DeserializeOwned>(key: &DataKey, row: &SqliteRow, id: &str, column: &'static str) -> Result<T> {
+fn read_column<T: DeserializeOwned>(key: &DataKey, row: &Row, id: &str, column: &'static str) -> Result<T> {
     let sealed: Vec<u8> = row.try_get(column).doing("read a visit")?;
     read_part(key, visit_place(id, column), &sealed)
 }
 
-fn read_optional(key: &DataKey, row: &SqliteRow, id: &str, column: &'static str) -> Result<Option<Value>> {
+fn read_optional(key: &DataKey, row: &Row, id: &str, column: &'static str) -> Result<Option<Value>> {
     let sealed: Option<Vec<u8>> = row.try_get(column).doing("read a visit")?;
     sealed.map(|sealed| read_part(key, visit_place(id, column), &sealed)).transpose()
 }

@@ -80,6 +80,7 @@ async fn neither_the_words_nor_the_identifier_are_on_disk() {
     store.append_events(&handle, 0, &[connected(CONVERSATION)]).await.unwrap();
     store.save_post_call(&handle, message("post_call_transcription")).await.unwrap();
     store.close().await;
+    common::dump(dir.path()).await;
     let (mut folders, mut files) = (vec![dir.path().to_owned()], 0);
     while let Some(path) = folders.pop() {
         if path.is_dir() {

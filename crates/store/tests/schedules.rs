@@ -3,7 +3,7 @@
 
 mod common;
 
-use clinic::schedule::{AttemptState, MissedReason, Timetable, on_demand};
+use clinic::schedule::{AttemptState, MissedReason, Pace, Timetable, on_demand};
 use clinic::{Patient, PatientId, ScheduleId};
 use common::{call, open, patient};
 use jiff::civil::{Date, date};
@@ -30,7 +30,7 @@ async fn with_schedule(dir: &std::path::Path) -> (Store, Patient, ScheduleId) {
 /// Claims what is due at the end of the second hour after the opening; by then the first attempt is.
 async fn claim(store: &Store, now: i64) -> Option<store::Claim> {
     store.plan_calls(now, 10).await.unwrap();
-    store.claim_attempt(now, now + MINUTE, true).await.unwrap()
+    store.claim_attempt(now, now + MINUTE, Some(&Pace::new(20, 1_000))).await.unwrap()
 }
 
 async fn settle(store: &Store, claim: &store::Claim, state: AttemptState, now: i64) -> bool {
@@ -52,6 +52,7 @@ async fn a_schedule_comes_back_as_it_went_in_and_is_sealed() {
     let claimed = claim(&store, now).await.unwrap();
     store.attempt_placed(&claimed.id, SID, now).await.unwrap();
     store.close().await;
+    common::dump(dir.path()).await;
     for file in std::fs::read_dir(dir.path().join("data")).unwrap() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
         for secret in ["America/New_York", SID] {
@@ -84,10 +85,12 @@ async fn an_attempt_is_claimed_once_also_by_two_processes() {
     let now = at("2026-06-01T17:30:00Z");
     store.plan_calls(now, 10).await.unwrap();
     other.plan_calls(now, 10).await.unwrap();
-    let mut claims = Vec::new();
+    let (mut claims, pace) = (Vec::new(), Pace::new(20, 1_000));
     for round in 0..10 {
-        let (one, two) =
-            tokio::join!(store.claim_attempt(now + round, now, true), other.claim_attempt(now + round, now, true));
+        let (one, two) = tokio::join!(
+            store.claim_attempt(now + round, now, Some(&pace)),
+            other.claim_attempt(now + round, now, Some(&pace))
+        );
         claims.extend(one.unwrap());
         claims.extend(two.unwrap());
     }
@@ -105,7 +108,7 @@ async fn attempts_go_on_until_the_patient_is_reached_or_none_are_left() {
         let claimed = claim(&store, now).await.unwrap();
         assert_eq!(claimed.number, number);
         assert!(settle(&store, &claimed, state, now).await);
-        assert!(!settle(&store, &claimed, AttemptState::Answered, now).await, "what is known does not change");
+        assert!(!settle(&store, &claimed, AttemptState::NoAnswer, now).await, "what is known does not change");
         assert_eq!(claim(&store, now + 14 * MINUTE).await, None, "too soon");
         now += 15 * MINUTE;
     }
@@ -174,7 +177,7 @@ async fn days_without_a_server_are_missed_and_days_of_a_pause_are_not() {
     // Nobody looked for three days.
     let now = at("2026-06-04T00:00:00Z");
     plan_all(now).await;
-    assert_eq!(store.claim_attempt(now, now, false).await.unwrap(), None);
+    assert_eq!(store.claim_attempt(now, now, None).await.unwrap(), None);
     let missed = store.unreported_missed_calls(10).await.unwrap();
     let days: Vec<String> = missed.iter().map(|missed| missed.planned_for.to_string()).collect();
     assert_eq!(days, ["2026-06-01", "2026-06-02", "2026-06-03"]);
@@ -239,4 +242,36 @@ async fn a_machine_that_passed_for_a_person_opens_the_day_again() {
     assert!(settle(&store, &first, AttemptState::Voicemail, now + MINUTE).await);
     assert_eq!(claim(&store, now + 60 * MINUTE).await, None, "a machine is given two hours");
     assert_eq!(claim(&store, now + 121 * MINUTE).await.unwrap().number, 2);
+}
+
+#[tokio::test]
+async fn who_was_spoken_to_is_not_called_again_though_the_call_was_taken_for_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _, _) = with_schedule(dir.path()).await;
+    let now = at("2026-06-01T17:00:00Z");
+    let first = claim(&store, now).await.unwrap();
+    assert!(settle(&store, &first, AttemptState::Failed, now).await);
+    assert_eq!(store.get_planned_call(&first.planned_call_id).await.unwrap().state, PlannedState::Open);
+    assert!(settle(&store, &first, AttemptState::Answered, now + MINUTE).await);
+    assert!(!settle(&store, &first, AttemptState::Failed, now + MINUTE).await, "the conversation knows better");
+    assert_eq!(store.get_planned_call(&first.planned_call_id).await.unwrap().state, PlannedState::Done);
+    assert_eq!(claim(&store, now + 60 * MINUTE).await, None);
+}
+
+#[tokio::test]
+async fn a_missed_call_of_which_the_staff_knows_is_done_when_the_patient_was_reached_after_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, ada, _) = with_schedule(dir.path()).await;
+    let now = at("2026-06-01T17:00:00Z");
+    let day = on_demand("America/New_York", now, 60).unwrap();
+    let by_hand = store.plan_call_now(&ada.id, day, now).await.unwrap();
+    let mut attempt = claim(&store, now).await.unwrap();
+    if attempt.planned_call_id != by_hand {
+        settle(&store, &attempt, AttemptState::Answered, now).await;
+        attempt = claim(&store, now + 2 * MINUTE).await.unwrap();
+    }
+    settle(&store, &attempt, AttemptState::Failed, now + 3 * MINUTE).await;
+    assert_eq!(store.get_planned_call(&by_hand).await.unwrap().state, PlannedState::Missed);
+    settle(&store, &attempt, AttemptState::Answered, now + 4 * MINUTE).await;
+    assert_eq!(store.get_planned_call(&by_hand).await.unwrap().state, PlannedState::Done);
 }

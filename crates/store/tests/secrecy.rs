@@ -7,7 +7,6 @@ mod common;
 use clinic::{NewPatient, TimelineEvent, TimelineKind};
 use common::{call, finish, open, said, segment};
 use serde_json::json;
-use sqlx::{Connection, SqliteConnection};
 use std::path::Path;
 use store::Frame;
 
@@ -61,19 +60,20 @@ async fn planted_words_and_sounds_are_found_nowhere_on_disk() {
     store.append_events(&handle, 0, &spoken()).await.unwrap();
     let report = json!({"measures": {"f0_mean_hz": 123.456_789_01, "note": "whispery"}});
     store.add_segment(&handle, &segment(0, report)).await.unwrap();
-    scan(dir.path(), "while the call runs");
+    scan(dir.path(), "while the call runs").await;
     recording.finish().unwrap();
     store.finish_call(&handle.id, finish()).await.unwrap();
-    scan(dir.path(), "after the call");
+    scan(dir.path(), "after the call").await;
     assert_eq!(store.find_patients_by_phone(&planted().phone).await.unwrap(), [ada]);
     assert_eq!(store.call_events(&handle.id).await.unwrap(), spoken());
     let heard = store.open_recording(&handle.id).await.unwrap().patient_track().unwrap();
     assert_eq!(heard[..160], audio(0x11));
     store.close().await;
-    scan(dir.path(), "after closing");
+    scan(dir.path(), "after closing").await;
 }
 
-fn scan(root: &Path, when: &str) {
+async fn scan(root: &Path, when: &str) {
+    common::dump(root).await;
     let (files, found) = look(root);
     assert!(files >= 2, "{when}: nothing was looked at");
     assert_eq!(found, None, "{when}");
@@ -107,7 +107,7 @@ fn look(root: &Path) -> (usize, Option<String>) {
         needles.push(text.bytes().flat_map(|byte| [byte, 0]).collect());
     }
     let mut files = 0;
-    for folder in ["data", "audio"] {
+    for folder in ["data", "audio"].into_iter().filter(|folder| root.join(folder).is_dir()) {
         for file in root.join(folder).read_dir().unwrap() {
             let path = file.unwrap().path();
             let bytes = std::fs::read(&path).unwrap();
@@ -142,11 +142,7 @@ fn windows(audio: &[u8]) -> Vec<Vec<u8>> {
 
 /// Changes the database behind the store's back.
 async fn tamper(dir: &Path, statement: &'static str) {
-    let path = dir.join("data/heartvoice.db");
-    let mut connection = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
-    sqlx::query("PRAGMA foreign_keys = OFF").execute(&mut connection).await.unwrap();
-    let changed = sqlx::query(statement).execute(&mut connection).await.unwrap();
-    assert!(changed.rows_affected() > 0, "{statement}");
+    assert!(common::tamper(dir, statement).await > 0, "{statement}");
 }
 
 #[tokio::test]
@@ -178,12 +174,19 @@ async fn a_sealed_value_moved_elsewhere_does_not_open() {
     .await;
     assert_eq!(store.call_segments(&one.id).await.unwrap_err().code(), "corrupt");
     // With the key taken along.
-    tamper(dir.path(), "UPDATE calls SET wrapped_key = (SELECT wrapped_key FROM calls ORDER BY id LIMIT 1)").await;
-    let codes = [store.call_handle(&one.id).await.err(), store.call_handle(&two.id).await.err()];
-    assert_eq!(codes.iter().flatten().map(|error| error.code()).collect::<Vec<_>>(), ["corrupt"]);
     tamper(
         dir.path(),
-        "UPDATE patients SET (details, wrapped_key) = (SELECT details, wrapped_key FROM patients ORDER BY id LIMIT 1)",
+        "UPDATE data_keys SET wrapped_key = (SELECT wrapped_key FROM data_keys WHERE kind = 'call' ORDER BY id LIMIT 1) \
+         WHERE kind = 'call'",
+    )
+    .await;
+    let codes = [store.call_handle(&one.id).await.err(), store.call_handle(&two.id).await.err()];
+    assert_eq!(codes.iter().flatten().map(|error| error.code()).collect::<Vec<_>>(), ["corrupt"]);
+    tamper(dir.path(), "UPDATE patients SET details = (SELECT details FROM patients ORDER BY id LIMIT 1)").await;
+    tamper(
+        dir.path(),
+        "UPDATE data_keys SET wrapped_key = (SELECT wrapped_key FROM data_keys WHERE kind = 'patient' ORDER BY id LIMIT 1) \
+         WHERE kind = 'patient'",
     )
     .await;
     let results = [store.get_patient(&ada.id).await, store.get_patient(&ben.id).await];
@@ -199,8 +202,8 @@ async fn a_record_without_its_key_is_erased() {
     let handle = store.begin_call(call("CA1", Some(ada.id.clone()))).await.unwrap();
     store.append_events(&handle, 0, &[said(0, "words")]).await.unwrap();
     store.recording_writer(&handle).unwrap().finish().unwrap();
-    tamper(dir.path(), "UPDATE patients SET wrapped_key = NULL").await;
-    tamper(dir.path(), "UPDATE calls SET wrapped_key = NULL").await;
+    // The key of the call is wrapped by the patient's.
+    tamper(dir.path(), "DELETE FROM data_keys").await;
     assert_eq!(store.get_patient(&ada.id).await.unwrap_err().code(), "sealed");
     assert_eq!(store.list_patients().await.unwrap(), []);
     assert_eq!(store.find_patients_by_phone(&ada.details.phone).await.unwrap(), []);

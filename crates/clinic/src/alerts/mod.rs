@@ -30,11 +30,14 @@ pub enum AlertKind {
     Technical,
     /// Somebody answered who could not be shown to be the patient.
     NotIdentified,
+    /// Somebody opened the record of a patient who is not theirs.
+    BreakGlass,
 }
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::RedFlag, Self::Risk, Self::MissedCall, Self::Technical, Self::NotIdentified];
+    pub const ALL: [Self; 6] =
+        [Self::RedFlag, Self::Risk, Self::MissedCall, Self::Technical, Self::NotIdentified, Self::BreakGlass];
 
     /// The name used in JSON and in the database.
     #[must_use]
@@ -45,6 +48,7 @@ impl AlertKind {
             Self::MissedCall => "missed_call",
             Self::Technical => "technical",
             Self::NotIdentified => "not_identified",
+            Self::BreakGlass => "break_glass",
         }
     }
 
@@ -151,11 +155,12 @@ impl NewAlert {
     /// What an unresolved alert must share, beside patient and kind, for this to be its repetition.
     ///
     /// Red flags and technical failures are told apart by their code: chest pain after a faint is news. A second call
-    /// missed, or another band of risk, is the same matter.
+    /// missed, or another band of risk, is the same matter. Every record that is opened in an emergency has a code of its
+    /// own, so each is told.
     #[must_use]
     pub fn topic(&self) -> &str {
         match self.kind {
-            AlertKind::RedFlag | AlertKind::Technical => &self.code,
+            AlertKind::RedFlag | AlertKind::Technical | AlertKind::BreakGlass => &self.code,
             AlertKind::Risk | AlertKind::MissedCall | AlertKind::NotIdentified => "",
         }
     }

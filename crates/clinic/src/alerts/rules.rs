@@ -17,11 +17,13 @@ const BANDS: [(&str, Option<Severity>); 6] = [
 ];
 
 /// Technical failures. One that stops every call goes to a person within minutes; one that a retry mends is listed.
-const FAILURES: [(&str, Severity); 8] = [
+const FAILURES: [(&str, Severity); 10] = [
     ("emergency_words_not_spoken", Severity::Urgent),
     ("nurse_not_reached", Severity::Urgent),
     ("agent_configuration", Severity::Urgent),
     ("agent_unavailable", Severity::Urgent),
+    ("audit_trail_changed", Severity::Urgent),
+    ("visit_lost", Severity::Urgent),
     ("recording_failed", Severity::Review),
     ("analysis_failed", Severity::Review),
     ("call_failed", Severity::Review),

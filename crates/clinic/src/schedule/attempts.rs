@@ -70,14 +70,17 @@ impl AttemptState {
     }
 
     /// Whether news that say `next` change what is known. News come from several sources in any order: the end of the
-    /// conversation is a better witness than the telephone network, which takes a machine for an answer.
+    /// conversation is a better witness than the telephone network, which takes a machine for an answer. That somebody was
+    /// spoken to is said by the conversation only, and stands against a failure that was noted because the server that held
+    /// it was taken for lost.
     #[must_use]
     pub fn may_become(self, next: Self) -> bool {
         match self {
             Self::Claimed | Self::Placed => next != Self::Claimed && next != self,
-            Self::Answered => matches!(next, Self::Voicemail | Self::Failed),
+            Self::Answered => next == Self::Voicemail,
+            Self::Failed => next == Self::Answered,
             Self::Unknown => !matches!(next, Self::Claimed | Self::Placed | Self::Unknown),
-            Self::Busy | Self::NoAnswer | Self::Voicemail | Self::Failed => false,
+            Self::Busy | Self::NoAnswer | Self::Voicemail => false,
         }
     }
 

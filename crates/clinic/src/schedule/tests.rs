@@ -206,7 +206,7 @@ fn a_paused_call_waits_and_is_not_missed() {
 
 #[test]
 fn news_in_any_order_lead_to_the_same_end() {
-    use AttemptState::{Answered, Claimed, NoAnswer, Placed, Unknown, Voicemail};
+    use AttemptState::{Answered, Busy, Claimed, Failed, NoAnswer, Placed, Unknown, Voicemail};
     let hear = |news: &[AttemptState]| {
         news.iter().fold(Claimed, |known, next| if known.may_become(*next) { *next } else { known })
     };
@@ -214,6 +214,9 @@ fn news_in_any_order_lead_to_the_same_end() {
     assert_eq!(hear(&[Voicemail, Placed, Answered]), Voicemail);
     assert_eq!(hear(&[Unknown, Placed, NoAnswer, Placed]), NoAnswer);
     assert_eq!(hear(&[Answered, NoAnswer, Placed]), Answered);
+    assert_eq!(hear(&[Placed, Failed, Answered]), Answered);
+    assert_eq!(hear(&[Placed, Answered, Failed]), Answered);
+    assert_eq!(hear(&[Failed, NoAnswer, Busy]), Failed);
     for state in AttemptState::ALL {
         assert_eq!(AttemptState::parse(state.as_str()), Some(state));
         assert!(!state.may_become(Claimed));
@@ -222,11 +225,14 @@ fn news_in_any_order_lead_to_the_same_end() {
 
 #[test]
 fn calls_are_a_second_apart_also_when_the_clock_is_set_back() {
-    let mut pace = Pace::new(2, Some(5_000_000));
-    assert_eq!(pace.wait_until(5_400_000), Some(6_000_000));
-    assert_eq!(pace.wait_until(6_000_000), None);
-    pace.placed(6_000_000);
-    assert_eq!(pace.wait_until(1_000_000), Some(2_000_000));
+    let pace = Pace::new(2, 1);
+    assert_eq!(pace.wait_until(None, 0), None);
+    assert_eq!(pace.wait_until(Some(5_000_000), 5_400_000), Some(6_000_000));
+    assert_eq!(pace.wait_until(Some(5_000_000), 6_000_000), None);
+    // The clock of the server that claimed it is a little ahead.
+    assert_eq!(pace.wait_until(Some(6_000_000), 5_500_000), Some(7_000_000));
+    assert_eq!(pace.wait_until(Some(6_000_000), 1_000_000), None);
+    assert_eq!(Pace::new(2, 4).wait_until(Some(5_000_000), 5_200_000), Some(5_250_000));
     assert!(pace.has_room(1) && !pace.has_room(2));
 }
 

@@ -1,11 +1,13 @@
 //! `heartvoice alert`: what a person has to look at, and taking it up where there is no dashboard at hand.
 
+use super::operator::{on_record, operator};
 use crate::failure::bad_input;
 use crate::output::{self, Format, RowFormat};
 use clap::{Subcommand, ValueEnum};
 use clinic::alerts::{AlertStatus, Severity};
 use clinic::{AlertId, PatientId};
 use serde_json::json;
+use store::audit::NewEntry;
 use store::{AlertFilter, AlertRecord, DeliveryRecord, Handled, Store};
 
 #[derive(Debug, Subcommand)]
@@ -99,9 +101,16 @@ pub(crate) async fn run(store: &Store, command: Command) -> anyhow::Result<()> {
     let now_us = jiff::Timestamp::now().as_microsecond();
     let done = match command {
         Command::List { status, severity, patient, limit, before, format } => {
-            list(store, filter(status, severity, patient.as_deref())?, limit, before.as_deref(), format).await
+            let filter = filter(status, severity, patient.as_deref())?;
+            let entry = NewEntry::new(operator(), "alert.list").patient(filter.patient_id.as_ref());
+            on_record(store, entry, list(store, filter, limit, before.as_deref(), format)).await
         }
-        Command::Show { id, format } => show(store, &alert_id(&id)?, format).await,
+        Command::Show { id, format } => {
+            let id = alert_id(&id)?;
+            let patient = store.get_alert(&id).await?.patient_id;
+            let entry = NewEntry::new(operator(), "alert.read").object("alert", &id).patient(patient.as_ref());
+            on_record(store, entry, show(store, &id, format)).await
+        }
         Command::Acknowledge(remark) => {
             let id = alert_id(&remark.id)?;
             let alert = store.acknowledge_alert(&id, &remark.by, remark.note.as_deref(), now_us).await;
@@ -132,7 +141,7 @@ fn filter(status: Status, severity: Option<Urgency>, patient: Option<&str>) -> a
         Urgency::Urgent => Severity::Urgent,
         Urgency::Critical => Severity::Critical,
     });
-    Ok(AlertFilter { statuses, at_least, patient_id })
+    Ok(AlertFilter { statuses, at_least, patient_id, care_team: None })
 }
 
 fn alert_id(text: &str) -> anyhow::Result<AlertId> {

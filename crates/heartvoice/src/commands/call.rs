@@ -5,6 +5,7 @@ mod place;
 mod replay;
 mod show;
 
+use super::operator::{on_record, operator};
 use crate::failure::bad_input;
 use crate::output::{self, Format, RowFormat};
 use clap::{Subcommand, ValueEnum};
@@ -12,6 +13,7 @@ use clinic::{CallId, CallRecord, PatientId};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use store::Store;
+use store::audit::NewEntry;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -107,15 +109,34 @@ pub(crate) async fn run(store: &Store, command: Command) -> anyhow::Result<()> {
             let patient = PatientId::parse(&patient).map_err(|invalid| bad_input(invalid.to_string()))?;
             place::run(store, &patient, wait, format).await
         }
-        Command::List { patient, limit, before, format } => list(store, patient, limit, before, format).await,
-        Command::Show { id, format } => show::run(store, &call_id(&id)?, format).await,
-        Command::Replay { id, format } => replay::run(store, &call_id(&id)?, format).await,
+        Command::List { patient, limit, before, format } => {
+            let of = patient.as_deref().map(PatientId::parse).transpose();
+            let of = of.map_err(|invalid| bad_input(invalid.to_string()))?;
+            let entry = NewEntry::new(operator(), "call.list").patient(of.as_ref());
+            on_record(store, entry, list(store, patient, limit, before, format)).await
+        }
+        Command::Show { id, format } => {
+            let id = call_id(&id)?;
+            on_record(store, about(store, "call.read", &id).await?, show::run(store, &id, format)).await
+        }
+        Command::Replay { id, format } => {
+            let id = call_id(&id)?;
+            on_record(store, about(store, "call.replay", &id).await?, replay::run(store, &id, format)).await
+        }
         Command::Export { id, output, track, format } => {
-            export::run(store, &call_id(&id)?, &output, track, format).await
+            let id = call_id(&id)?;
+            let entry = about(store, "call.export", &id).await?;
+            on_record(store, entry, export::run(store, &id, &output, track, format)).await
         }
     };
     store.close().await;
     done
+}
+
+/// What the trail says about looking at a call there is.
+async fn about(store: &Store, action: &str, id: &CallId) -> anyhow::Result<NewEntry> {
+    let call = store.get_call(id).await?;
+    Ok(NewEntry::new(operator(), action).object("call", id).patient(call.patient_id.as_ref()))
 }
 
 fn call_id(text: &str) -> anyhow::Result<CallId> {

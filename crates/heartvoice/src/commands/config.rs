@@ -20,7 +20,8 @@ pub(crate) enum Command {
 
 pub(crate) fn run(file: Option<&Path>, command: &Command) -> anyhow::Result<()> {
     let Command::Check { format } = command;
-    let config = Config::load(file, &Overrides::default());
+    let mut config = Config::load(file, &Overrides::default());
+    config.check_tls_files();
     match format {
         Format::Table => print_table(&config)?,
         Format::Json => print_json(&config)?,

@@ -57,6 +57,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let world = World::start(args.port, args.once, args.data_dir.as_deref(), args.calls).await?;
     if args.format == Format::Table {
         print::welcome(&world)?;
+        if !args.once {
+            print::first_link(&world).await?;
+        }
     }
     let spinner = progress::spinner("calls of the past weeks, in simulated time".to_owned());
     let courses = tokio::select! {

@@ -73,9 +73,15 @@ pub(crate) async fn run(file: Option<&Path>, args: &Args) -> anyhow::Result<()> 
     // A wrong log filter is a finding like any other.
     let _ = config.init_logging("error");
     let mut checks = local::settings(&config);
-    let (database, remote) = tokio::join!(local::database(&config), remote::all(&config));
+    let (database, keys, audio, remote) = tokio::join!(
+        local::database(&config),
+        local::key_service(&config),
+        local::audio(&config),
+        remote::all(&config)
+    );
     checks.push(database);
-    checks.push(local::audio_folder(&config));
+    checks.extend(keys);
+    checks.extend(audio);
     checks.extend(remote);
     let failed = checks.iter().filter(|check| check.status == Status::Fail).count();
     match args.format {

@@ -1,9 +1,12 @@
 //! `heartvoice patient`: who may call, what the clinic notes about them, and how they have been.
 
 mod care;
+mod copy;
+mod destroy;
 mod import;
 mod trends;
 
+use super::operator::{on_record, operator};
 use crate::failure::bad_input;
 use crate::output::{self, Format, RowFormat};
 use clap::Subcommand;
@@ -13,6 +16,7 @@ use clinic::{NewPatient, Patient, PatientId};
 use std::path::PathBuf;
 use std::sync::Arc;
 use store::Store;
+use store::audit::NewEntry;
 
 /// What the commands about patients work with.
 pub(crate) struct Clinic<'a> {
@@ -91,6 +95,46 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Destroys everything about a patient: keys, records, recordings, for good
+    ///
+    /// Refused under a legal hold and while a call with the patient is in progress. What the audit trail says stays; it
+    /// holds identifiers only.
+    #[command(
+        after_help = "Example:\n  heartvoice patient erase 0190a7c4-3b1f-7c52-b7a5-0c9d1f2e3a4b --reason patient-request"
+    )]
+    Erase {
+        /// Identifier, as `patient list` prints it
+        id: String,
+        /// Why, as a code such as patient-request; it goes into the audit trail
+        #[arg(long, value_name = "CODE")]
+        reason: String,
+        /// Does not ask
+        #[arg(long)]
+        yes: bool,
+        /// How to print
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Forbids that anything about a patient is deleted
+    #[command(subcommand)]
+    Hold(destroy::Hold),
+    /// Writes a patient's own copy of everything that is kept about them
+    ///
+    /// record.json for programs, record.html for reading and printing, and the recordings as WAV. The files are not
+    /// encrypted any more.
+    #[command(
+        after_help = "Example:\n  heartvoice patient export 0190a7c4-3b1f-7c52-b7a5-0c9d1f2e3a4b --out copy-for-ada"
+    )]
+    Export {
+        /// Identifier, as `patient list` prints it
+        id: String,
+        /// A folder that is not there yet, or empty
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// How to print what was written
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
 }
 
 impl Command {
@@ -132,15 +176,32 @@ pub(crate) async fn run(clinic: &Clinic<'_>, command: Command) -> anyhow::Result
     let store = clinic.store;
     let done = match command {
         Command::Add(args) => add(store, &args).await,
-        Command::List { format } => list(clinic, format).await,
-        Command::Show { id, format } => show(clinic, &id, format).await,
+        Command::List { format } => {
+            let entry = NewEntry::new(operator(), "patient.list");
+            on_record(store, entry, list(clinic, format)).await
+        }
+        Command::Show { id, format } => {
+            on_record(store, about(store, "patient.read", &id).await?, show(clinic, &id, format)).await
+        }
         Command::Set(args) => care::set(store, &args).await,
-        Command::Trends { id, measure, format } => trends::run(clinic, &id, measure.as_deref(), format).await,
+        Command::Trends { id, measure, format } => {
+            let entry = about(store, "trend.read", &id).await?;
+            on_record(store, entry, trends::run(clinic, &id, measure.as_deref(), format)).await
+        }
         Command::ConfirmDry { call_id, undo } => care::confirm_dry(store, &call_id, !undo).await,
         Command::Import { file, format } => import::run(store, &file, format).await,
+        Command::Erase { id, reason, yes, format } => destroy::erase(store, &id, &reason, yes, format).await,
+        Command::Hold(command) => destroy::hold(store, command).await,
+        Command::Export { id, out, format } => copy::run(store, &id, &out, format).await,
     };
     store.close().await;
     done
+}
+
+/// What the trail says about looking at a patient there is.
+async fn about(store: &Store, action: &str, id: &str) -> anyhow::Result<NewEntry> {
+    let id = store.get_patient(&patient_id(id)?).await?.id;
+    Ok(NewEntry::new(operator(), action).object("patient", &id).patient(Some(&id)))
 }
 
 async fn add(store: &Store, args: &AddArgs) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! `heartvoice schedule`: when patients are telephoned.
 
+use super::operator::{on_record, operator};
 use crate::failure::bad_input;
 use crate::output::{self, Format, RowFormat};
 use clap::Subcommand;
@@ -8,6 +9,7 @@ use clinic::{PatientId, ScheduleId};
 use jiff::Timestamp;
 use jiff::civil::{Date, Time};
 use serde_json::Value;
+use store::audit::NewEntry;
 use store::{PlannedCall, Store};
 
 /// Planned calls that `show` lists.
@@ -117,8 +119,17 @@ pub(crate) struct AddArgs {
 pub(crate) async fn run(store: &Store, command: Command) -> anyhow::Result<()> {
     let done = match command {
         Command::Add(args) => add(store, &args).await,
-        Command::List { patient, format } => list(store, patient.as_deref(), format).await,
-        Command::Show { id, format } => show(store, &schedule_id(&id)?, format).await,
+        Command::List { patient, format } => {
+            let of = patient.as_deref().map(patient_id).transpose()?;
+            let entry = NewEntry::new(operator(), "schedule.list").patient(of.as_ref());
+            on_record(store, entry, list(store, patient.as_deref(), format)).await
+        }
+        Command::Show { id, format } => {
+            let id = schedule_id(&id)?;
+            let patient = store.get_schedule(&id).await?.patient_id;
+            let entry = NewEntry::new(operator(), "schedule.read").object("schedule", &id).patient(Some(&patient));
+            on_record(store, entry, show(store, &id, format)).await
+        }
         Command::Pause { id } => pause(store, &id).await,
         Command::Resume { id } => resume(store, &id).await,
         Command::Remove { id } => remove(store, &id).await,

@@ -1,25 +1,33 @@
 //! `heartvoice token`: who may use the programming interface.
 
+use super::operator;
 use crate::failure::bad_input;
 use crate::output::{self, Format, RowFormat};
 use clap::Subcommand;
 use clinic::TokenId;
+use clinic::access::Scopes;
 use serde_json::{Value, json};
-use store::{Store, TokenRecord};
+use store::audit::NewEntry;
+use store::{Store, TokenRecord, TokenRequest};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Makes a token and prints it, this once
+    ///
+    /// Without --scope it permits all that programs may do.
     #[command(
-        after_help = "Example:\n  heartvoice token create --name dashboard --days 90\n  curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:3000/api/v1/alerts"
+        after_help = "Example:\n  heartvoice token create --name dashboard --scope call:read --scope alert:read\n  curl -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:3000/api/v1/alerts"
     )]
     Create {
         /// What it is for
         #[arg(long)]
         name: String,
-        /// How long it is valid; without this until it is revoked
-        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=3_650))]
-        days: Option<u32>,
+        /// What it permits, such as call:read; may be repeated
+        #[arg(long, value_name = "RIGHT")]
+        scope: Vec<String>,
+        /// How long it is valid
+        #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3_650))]
+        days: u32,
         /// How to print
         #[arg(long, value_enum, default_value_t)]
         format: Format,
@@ -49,7 +57,7 @@ impl Command {
 pub(crate) async fn run(store: &Store, command: Command) -> anyhow::Result<()> {
     let now_us = jiff::Timestamp::now().as_microsecond();
     let done = match command {
-        Command::Create { name, days, format } => create(store, &name, days, now_us, format).await,
+        Command::Create { name, scope, days, format } => create(store, &name, &scope, days, now_us, format).await,
         Command::List { format } => list(store, now_us, format).await,
         Command::Revoke { id } => revoke(store, &id, now_us).await,
     };
@@ -57,9 +65,21 @@ pub(crate) async fn run(store: &Store, command: Command) -> anyhow::Result<()> {
     done
 }
 
-async fn create(store: &Store, name: &str, days: Option<u32>, now_us: i64, format: Format) -> anyhow::Result<()> {
-    let expires_at_us = days.map(|days| now_us.saturating_add(i64::from(days) * 24 * 3_600 * 1_000_000));
-    let new = store.create_token(name, expires_at_us, now_us).await?;
+async fn create(
+    store: &Store,
+    name: &str,
+    scopes: &[String],
+    days: u32,
+    now_us: i64,
+    format: Format,
+) -> anyhow::Result<()> {
+    let scopes = if scopes.is_empty() { Scopes::all() } else { read_scopes(scopes)? };
+    let expires_at_us = Some(now_us.saturating_add(i64::from(days) * 24 * 3_600 * 1_000_000));
+    let access = store.begin_access().await?;
+    let request = TokenRequest { name, scopes, created_by: None, expires_at_us };
+    let new = access.store().create_token_for(&request, now_us).await?;
+    let entry = NewEntry::new(operator(), "token.add").object("token", &new.record.id);
+    access.commit(&[entry.detail("scopes", &new.record.scopes).detail("days", days)]).await?;
     match format {
         // The token alone, so that `TOKEN=$(heartvoice token create ...)` works; the rest is for people.
         Format::Table => {
@@ -78,7 +98,7 @@ async fn create(store: &Store, name: &str, days: Option<u32>, now_us: i64, forma
 
 async fn list(store: &Store, now_us: i64, format: RowFormat) -> anyhow::Result<()> {
     let tokens = store.list_tokens().await?;
-    let header = ["id", "name", "state", "created_at", "expires_at"];
+    let header = ["id", "name", "state", "created_at", "expires_at", "scopes"];
     let row = |token: &TokenRecord| {
         [
             token.id.to_string(),
@@ -86,6 +106,7 @@ async fn list(store: &Store, now_us: i64, format: RowFormat) -> anyhow::Result<(
             state(token, now_us).to_owned(),
             output::time(token.created_at_us),
             token.expires_at_us.map_or_else(|| "-".to_owned(), output::time),
+            token.scopes.to_string(),
         ]
     };
     match format {
@@ -97,8 +118,15 @@ async fn list(store: &Store, now_us: i64, format: RowFormat) -> anyhow::Result<(
 
 async fn revoke(store: &Store, id: &str, now_us: i64) -> anyhow::Result<()> {
     let id = TokenId::parse(id).map_err(|invalid| bad_input(invalid.to_string()))?;
-    store.revoke_token(&id, now_us).await?;
+    let access = store.begin_access().await?;
+    access.store().revoke_token(&id, now_us).await?;
+    access.commit(&[NewEntry::new(operator(), "token.revoke").object("token", &id)]).await?;
     output::line(&format!("token {id} is revoked"))
+}
+
+/// The names of rights, each of which programs can have.
+fn read_scopes(names: &[String]) -> anyhow::Result<Scopes> {
+    Scopes::parse(&names.join(" ")).map_err(|wrong| bad_input(format!("--scope: {wrong}")))
 }
 
 fn object(token: &TokenRecord, now_us: i64) -> Value {
@@ -109,6 +137,9 @@ fn object(token: &TokenRecord, now_us: i64) -> Value {
         "created_at": output::time(token.created_at_us),
         "expires_at": token.expires_at_us.map(output::time),
         "revoked_at": token.revoked_at_us.map(output::time),
+        "scopes": token.scopes.to_string(),
+        "created_by": token.created_by,
+        "used_at": token.used_at_us.map(output::time),
     })
 }
 

@@ -17,7 +17,7 @@ pub(crate) enum Origin {
     /// A command line flag.
     Flag(&'static str),
     /// The content of a file that a `..._FILE` setting names.
-    File { named_by: String, origin: Box<Origin> },
+    File { named_by: String, path: String, origin: Box<Origin> },
 }
 
 impl fmt::Display for Origin {
@@ -27,7 +27,7 @@ impl fmt::Display for Origin {
             Self::Line { file, line } => write!(f, "{file} line {line}"),
             Self::Environment => f.write_str("environment"),
             Self::Flag(flag) => write!(f, "flag {flag}"),
-            Self::File { named_by, origin } => write!(f, "the file that {named_by} names, from {origin}"),
+            Self::File { named_by, origin, .. } => write!(f, "the file that {named_by} names, from {origin}"),
         }
     }
 }
@@ -168,7 +168,8 @@ pub(crate) fn resolve(variable: &Variable, layers: &[Layer]) -> Result<Option<Fo
         if let Some(named) = layer.get(&file_name) {
             let value = read_secret(Path::new(&named.value))
                 .map_err(|why| format!("{file_name}: {why} (from {})", named.origin))?;
-            let origin = Origin::File { named_by: file_name, origin: Box::new(named.origin.clone()) };
+            let (path, origin) = (named.value.clone(), Box::new(named.origin.clone()));
+            let origin = Origin::File { named_by: file_name, path, origin };
             return Ok(Some(Found { value, origin }));
         }
     }

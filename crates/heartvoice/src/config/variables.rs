@@ -39,8 +39,14 @@ pub(crate) enum Kind {
     MasterKey,
     /// A number of days.
     Days,
+    /// A whole number, from and to.
+    Whole(u32, u32),
     /// A directory or `s3://bucket/prefix`.
     Place,
+    /// A file that is read again when it changes. Its name is the setting, not what is in it.
+    File,
+    /// Addresses and networks of proxies, separated by commas.
+    Proxies,
     /// One of these words.
     OneOf(&'static [&'static str]),
     /// Several of these words, separated by commas.
@@ -51,7 +57,7 @@ pub(crate) enum Kind {
     Protocol,
     /// A risk model, usually named by `RISK_MODEL_FILE`.
     Model,
-    /// Anything: `NODE_ENV` belongs to other programs as well.
+    /// Anything: `NODE_ENV` belongs to other programs as well, and a file may have any name.
     Anything,
 }
 
@@ -66,16 +72,42 @@ pub(crate) struct Variable {
 const HTTP: Kind = Kind::Url(&["https", "http"]);
 
 /// All settings, in the order in which they are shown.
-pub(crate) static VARIABLES: [Variable; 42] = [
+pub(crate) static VARIABLES: [Variable; 74] = [
     variable("HEARTVOICE_ENV", Kind::OneOf(&["development", "production"]), None),
     variable("NODE_ENV", Kind::Anything, None),
     variable("PUBLIC_BASE_URL", HTTP, None),
     variable("BIND_ADDR", Kind::Address, Some("0.0.0.0")),
     variable("PORT", Kind::Port, Some("3000")),
+    variable("TLS_CERT_FILE", Kind::File, None),
+    variable("TLS_KEY_FILE", Kind::File, None),
+    variable("BEHIND_PROXY", Kind::OneOf(&["true", "false"]), Some("false")),
+    variable("TRUSTED_PROXIES", Kind::Proxies, None),
     variable("DATABASE_URL", Kind::SecretUrl(&["sqlite", "postgresql", "postgres"]), Some("sqlite://heartvoice.db")),
     variable("AUDIO_STORE", Kind::Place, Some("./heartvoice-audio")),
+    variable("AUDIO_SPOOL", Kind::Word, Some("./heartvoice-spool")),
+    variable("AWS_ACCESS_KEY_ID", Kind::Secret, None),
+    variable("AWS_SECRET_ACCESS_KEY", Kind::Secret, None),
+    variable("AWS_SESSION_TOKEN", Kind::Secret, None),
+    variable("AWS_REGION", Kind::Word, None),
+    variable("AWS_DEFAULT_REGION", Kind::Word, None),
+    variable("AWS_ENDPOINT_URL_S3", HTTP, None),
+    variable("AWS_ENDPOINT_URL", HTTP, None),
     variable("ENCRYPTION_KEY", Kind::MasterKey, None),
+    variable("ENCRYPTION_KEY_NEXT", Kind::MasterKey, None),
+    variable("VAULT_ADDR", HTTP, None),
+    variable("VAULT_TRANSIT_KEY", Kind::Word, None),
+    variable("VAULT_TRANSIT_KEY_NEXT", Kind::Word, None),
+    variable("VAULT_TRANSIT_MOUNT", Kind::Word, Some("transit")),
+    variable("VAULT_TOKEN", Kind::Secret, None),
+    variable("VAULT_NAMESPACE", Kind::Word, None),
+    variable("VAULT_CACERT", Kind::Word, None),
+    variable("AUDIT_CHECKPOINT_FILE", Kind::Anything, None),
     variable("PHI_RETENTION_DAYS", Kind::Days, Some("2555")),
+    variable("RETENTION_AUDIO_DAYS", Kind::Days, None),
+    variable("RETENTION_TRANSCRIPT_DAYS", Kind::Days, None),
+    variable("RETENTION_MEASURES_DAYS", Kind::Days, None),
+    variable("RETENTION_ALERT_DAYS", Kind::Days, None),
+    variable("KEY_BACKUP_FILE", Kind::Anything, None),
     variable("TWILIO_ACCOUNT_SID", Kind::Word, None),
     variable("TWILIO_AUTH_TOKEN", Kind::Secret, None),
     variable("TWILIO_PHONE_NUMBER", Kind::Phone, None),
@@ -104,6 +136,12 @@ pub(crate) static VARIABLES: [Variable; 42] = [
     variable("QUIET_HOURS", Kind::QuietHours, None),
     variable("STAFF_TIMEZONE", Kind::TimeZone, Some("UTC")),
     variable("NURSE_LINE", Kind::Phone, None),
+    variable("OUTGOING_CALLS", Kind::Whole(1, 1_000), Some("20")),
+    variable("OUTGOING_PER_SECOND", Kind::Whole(1, 100), Some("1")),
+    variable("OIDC_ISSUER", HTTP, None),
+    variable("OIDC_CLIENT_ID", Kind::Word, None),
+    variable("OIDC_CLIENT_SECRET", Kind::Secret, None),
+    variable("OIDC_TRUST_MFA", Kind::OneOf(&["true", "false"]), Some("false")),
     variable("PROTOCOL", Kind::Protocol, None),
     variable("RISK_MODEL", Kind::Model, None),
     variable("SHADOW_MODEL", Kind::Model, None),
@@ -157,7 +195,18 @@ impl Kind {
                 value.parse::<u32>().is_ok_and(|days| (1..=36_500).contains(&days)),
                 "a number of days 1-36500".to_owned(),
             ),
-            Self::Place => (!value.trim().is_empty(), "a directory".to_owned()),
+            Self::Whole(least, most) => (
+                value.parse::<u32>().is_ok_and(|number| (least..=most).contains(&number)),
+                format!("a whole number {least}-{most}"),
+            ),
+            Self::Place => (!value.trim().is_empty(), "a directory, or s3://BUCKET/PREFIX".to_owned()),
+            Self::File => (!value.trim().is_empty(), "the name of a file".to_owned()),
+            Self::Proxies => match value.parse::<server::TrustedProxies>() {
+                Ok(_) => (true, String::new()),
+                Err(server::NotProxies) => {
+                    (false, "addresses or networks separated by commas such as 127.0.0.1,10.0.0.0/8".to_owned())
+                }
+            },
             Self::OneOf(words) => (words.contains(&value), words.join(" or ")),
             Self::SomeOf(words) => (
                 value.split(',').all(|word| words.contains(&word.trim())),
@@ -264,6 +313,8 @@ mod tests {
             ("PORT", "0", false),
             ("PORT", "65535", true),
             ("PORT", "http", false),
+            ("OUTGOING_PER_SECOND", "0", false),
+            ("OUTGOING_CALLS", "1000", true),
             ("BIND_ADDR", "localhost", true),
             ("BIND_ADDR", "example.org", false),
             ("PUBLIC_BASE_URL", "hv.example.org", false),
@@ -285,6 +336,10 @@ mod tests {
             ("BACKUP_CHAIN", "openai;script", false),
             ("HEARTVOICE_ENV", "prod", false),
             ("PHI_RETENTION_DAYS", "-1", false),
+            ("BEHIND_PROXY", "yes", false),
+            ("TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8,::1", true),
+            ("TRUSTED_PROXIES", "proxy.example.org", false),
+            ("TRUSTED_PROXIES", "10.0.0.0/33", false),
         ];
         for (name, value, good) in cases {
             assert_eq!(find(name).is_some_and(|v| v.kind.check(value).is_ok()), good, "{name}={value}");

@@ -15,6 +15,7 @@ pub(crate) use sms::sms_status;
 
 use crate::app::App;
 use crate::clock;
+use crate::journal::Patience;
 use crate::limits;
 use crate::metrics;
 use crate::settings::Settings;
@@ -91,8 +92,8 @@ fn reachable(staff: &StaffSettings, texts: bool) -> Vec<Contact> {
 }
 
 impl App {
-    /// Raises an alert: stored, and the people it concerns told without delay. Tries again for a while when the store does
-    /// not take it.
+    /// Raises an alert: stored, and the people it concerns told without delay. Tries again for some seconds when the store
+    /// does not take it.
     ///
     /// # Errors
     /// As [`store::Store::raise_alert`]. An alert that is lost is logged and counted here.
@@ -108,6 +109,29 @@ impl App {
                 result => break result,
             }
         };
+        self.raised(new, result)
+    }
+
+    /// As [`Self::raise`], for what a patient said or how they are, which nobody else will tell: waits as long for the
+    /// store as the records of the call do.
+    ///
+    /// # Errors
+    /// As [`Self::raise`].
+    pub(crate) async fn raise_patiently(&self, new: &NewAlert) -> Result<Raised, StoreError> {
+        let (at_us, mut patience) = (clock::unix_us(), Patience::new());
+        let result = loop {
+            match self.store.raise_alert(new, at_us).await {
+                Err(error) if patience.is_left(&error) => {
+                    tracing::warn!(kind = new.kind.as_str(), code = error.code(), "an alert could not be stored yet");
+                    patience.wait().await;
+                }
+                result => break result,
+            }
+        };
+        self.raised(new, result)
+    }
+
+    fn raised(&self, new: &NewAlert, result: Result<Raised, StoreError>) -> Result<Raised, StoreError> {
         let (kind, severity) = (new.kind.as_str(), new.severity.as_str());
         match &result {
             Ok(raised) => {

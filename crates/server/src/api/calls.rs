@@ -1,102 +1,245 @@
-//! `calls`: what is stored of calls.
+//! `calls`: what is stored of calls, and having one made.
 
-use super::ok;
-use super::page::{self, Page, bad_cursor};
+use super::desk::Desk;
+use super::fields::{Ask, Fields};
+use super::page::{self, Listing, Page, bad_cursor};
 use super::patients::patient_id;
 use super::problem::Problem;
-use crate::app::App;
+use super::{ok, words};
 use crate::clock;
-use axum::extract::{Path, Query, State};
-use axum::response::Response;
+use axum::body::Bytes;
+use axum::extract::Path;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use clinic::answers::Answer;
-use clinic::{CallId, CallRecord, PatientId, Segment, TimelineEvent, TimelineKind};
+use clinic::schedule::{MissedReason, on_demand};
+use clinic::{
+    CallId, CallOutcome, CallRecord, Direction, EndCause, PatientId, PlannedCallId, Segment, TimelineEvent,
+    TimelineKind,
+};
+use serde::Serialize;
 use serde_json::{Value, json};
-use std::sync::Arc;
-use store::{StoreError, StoredVisit};
+use store::{PlannedState, StoreError, StoredVisit};
+use utoipa::ToSchema;
 
-/// `GET /calls`: newest first.
-pub(super) async fn list(State(app): State<Arc<App>>, Query(page): Query<Page>) -> Result<Response, Problem> {
-    page_of_calls(&app, &page, None).await
+/// How long a wish for a call stands, in minutes, when no line is free.
+const STANDS_MIN: u32 = 5;
+
+/// A call.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Call {
+    #[schema(value_type = String)]
+    id: CallId,
+    /// `null` for a caller nobody knows.
+    #[schema(value_type = Option<String>, required)]
+    patient_id: Option<PatientId>,
+    #[schema(value_type = words::Direction)]
+    direction: Direction,
+    #[schema(value_type = words::CallOutcome)]
+    outcome: CallOutcome,
+    #[schema(value_type = Option<words::EndCause>, required)]
+    end_cause: Option<EndCause>,
+    #[schema(format = DateTime)]
+    started_at: String,
+    #[schema(format = DateTime, required)]
+    ended_at: Option<String>,
+    #[schema(minimum = 0, required)]
+    duration_s: Option<f64>,
+    /// Members of the agent chain that carried the call, in order.
+    agents: Vec<String>,
+    /// Replies the agent began to speak.
+    turns: u32,
+    /// Times the caller talked over the agent and the agent stopped.
+    interruptions: u32,
 }
 
-/// `GET /patients/{id}/calls`: newest first.
+/// The analysed segments of a call.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Biomarkers {
+    #[schema(value_type = String)]
+    call_id: CallId,
+    /// In the form of `heartvoice analyze`.
+    #[schema(value_type = Vec<super::documents::BiomarkerResult>)]
+    items: Vec<Value>,
+}
+
+/// What was said in a call.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Transcript {
+    #[schema(value_type = String)]
+    call_id: CallId,
+    items: Vec<SpokenTurn>,
+}
+
+/// Something one of the two said.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SpokenTurn {
+    /// Seconds since the call began.
+    #[schema(minimum = 0)]
+    at_s: f64,
+    /// `agent` or `patient`.
+    #[schema(pattern = "^(agent|patient)$")]
+    role: &'static str,
+    text: String,
+    /// It was cut short; the text is what was heard.
+    interrupted: bool,
+}
+
+/// Whom to call.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes the body; the fields are read one by one")]
+pub(super) struct CallWish {
+    #[schema(max_length = 64)]
+    patient_id: String,
+}
+
+/// A call that is wished for.
+#[derive(Serialize, ToSchema)]
+pub(super) struct WishedCall {
+    #[schema(value_type = String)]
+    planned_call_id: PlannedCallId,
+    #[schema(value_type = String)]
+    patient_id: PatientId,
+    #[schema(value_type = words::PlannedState)]
+    state: PlannedState,
+    /// What became of the attempt so far.
+    #[schema(value_type = Option<words::AttemptState>, required)]
+    attempt: Option<clinic::schedule::AttemptState>,
+    #[schema(value_type = Option<words::MissedReason>, required)]
+    reason: Option<MissedReason>,
+}
+
+/// Lists calls, newest first
+#[utoipa::path(get, path = "/calls", operation_id = "listCalls", tag = "calls", params(Page),
+    responses((status = 200, description = "A page of calls", body = Listing<Call>)))]
+pub(super) async fn list(desk: Desk, Ask(page): Ask<Page>) -> Result<Response, Problem> {
+    page_of_calls(&desk, &page, None).await
+}
+
+/// Lists the calls of a patient, newest first
+#[utoipa::path(get, path = "/patients/{id}/calls", operation_id = "listCallsOfPatient", tag = "patients",
+    params(("id" = String, Path), Page),
+    responses((status = 200, description = "A page of calls", body = Listing<Call>)))]
 pub(super) async fn list_of_patient(
-    State(app): State<Arc<App>>,
+    mut desk: Desk,
     Path(id): Path<String>,
-    Query(page): Query<Page>,
+    Ask(page): Ask<Page>,
 ) -> Result<Response, Problem> {
-    let patient = app.store.get_patient(&patient_id(&id)?).await?;
-    page_of_calls(&app, &page, Some(&patient.id)).await
+    let id = patient_id(&id)?;
+    desk.patient(&id).await?;
+    let patient = desk.store().get_patient(&id).await?;
+    page_of_calls(&desk, &page, Some(&patient.id)).await
 }
 
-async fn page_of_calls(app: &App, page: &Page, patient: Option<&PatientId>) -> Result<Response, Problem> {
+async fn page_of_calls(desk: &Desk, page: &Page, patient: Option<&PatientId>) -> Result<Response, Problem> {
     let (limit, before) = (page.limit()?, page.cursor::<CallId>()?);
     let found = match patient {
-        Some(patient) => app.store.list_patient_calls(patient, limit + 1, before.as_ref()).await,
-        None => app.store.list_calls(limit + 1, before.as_ref()).await,
+        Some(patient) => desk.store().list_patient_calls(patient, limit + 1, before.as_ref()).await,
+        None => desk.store().list_calls_within(desk.team(), limit + 1, before.as_ref()).await,
     };
     let found = found.map_err(|error| match error {
         StoreError::NotFound { .. } => bad_cursor(),
         error => error.into(),
     })?;
-    Ok(ok(page::render(found, limit, |call| call.id.to_string(), call_json)))
+    desk.listed(page::shown(&found, limit));
+    Ok(ok(page::render(found, limit, |call| call.id.to_string(), Call::of)))
 }
 
-/// `GET /calls/{id}`
-pub(super) async fn get(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Problem> {
-    Ok(ok(call_json(&app.store.get_call(&call_id(&id)?).await?)))
+/// Has a patient called as soon as a line is free
+///
+/// Nobody is called before 08:00 or after 21:00 of their local time. When no line becomes free within five minutes, the
+/// call is not made.
+#[utoipa::path(post, path = "/calls", operation_id = "placeCall", tag = "calls", request_body = CallWish,
+    responses((status = 202, description = "The call will be made", body = WishedCall),
+        (status = 409, description = "Not at this hour where the patient lives", body = super::problem::Problem, content_type = "application/problem+json")))]
+pub(super) async fn place(mut desk: Desk, body: Bytes) -> Result<Response, Problem> {
+    let mut fields = Fields::of_body(&body, "patient_id")?;
+    let id = fields.needed("patient_id", "the identifier of a patient")?;
+    fields.nothing_left()?;
+    let id = patient_id(&id)?;
+    desk.patient(&id).await?;
+    let zone = desk.store().get_patient(&id).await?.details.timezone;
+    let day = on_demand(&zone, desk.now_us(), STANDS_MIN)
+        .ok_or_else(|| Problem::conflict("calls are legal from 08:00 to 21:00 where the patient lives"))?;
+    let planned = desk.store().plan_call_now(&id, day, desk.now_us()).await?;
+    desk.wake_outgoing();
+    let call = desk.store().get_planned_call(&planned).await?;
+    let wished = WishedCall {
+        planned_call_id: planned,
+        patient_id: call.patient_id,
+        state: call.state,
+        attempt: call.attempts.last().map(|attempt| attempt.state),
+        reason: call.reason,
+    };
+    Ok((StatusCode::ACCEPTED, axum::Json(wished)).into_response())
 }
 
-/// `GET /calls/{id}/biomarkers`: one item per analysed segment, in the form of `heartvoice analyze`.
-pub(super) async fn biomarkers(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let id = call_id(&id)?;
-    let segments = app.store.call_segments(&id).await?;
-    Ok(ok(json!({"call_id": id, "items": segments.iter().map(segment_json).collect::<Vec<_>>()})))
+/// Shows a call
+#[utoipa::path(get, path = "/calls/{id}", operation_id = "getCall", tag = "calls", params(("id" = String, Path)),
+    responses((status = 200, description = "The call", body = Call)))]
+pub(super) async fn get(mut desk: Desk, Path(id): Path<String>) -> Result<Response, Problem> {
+    Ok(ok(Call::of(&desk.call(&call_id(&id)?).await?)))
 }
 
-/// `GET /calls/{id}/events`: the timeline. Its cursor is a place in it.
-pub(super) async fn events(
-    State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    Query(page): Query<Page>,
-) -> Result<Response, Problem> {
+/// Shows what was measured in each analysed segment of a call
+#[utoipa::path(get, path = "/calls/{id}/biomarkers", operation_id = "getBiomarkers", tag = "calls",
+    params(("id" = String, Path)), responses((status = 200, description = "The segments", body = Biomarkers)))]
+pub(super) async fn biomarkers(mut desk: Desk, Path(id): Path<String>) -> Result<Response, Problem> {
+    let call_id = desk.call(&call_id(&id)?).await?.id;
+    let items = desk.store().call_segments(&call_id).await?.iter().map(segment_json).collect();
+    Ok(ok(Biomarkers { call_id, items }))
+}
+
+/// Shows the timeline of a call
+///
+/// Its cursor is a place in it, so that the events of a live call are followed by asking again.
+#[utoipa::path(get, path = "/calls/{id}/events", operation_id = "listEvents", tag = "calls",
+    params(("id" = String, Path), Page),
+    responses((status = 200, description = "A page of events", body = Listing<super::documents::Event>)))]
+pub(super) async fn events(mut desk: Desk, Path(id): Path<String>, Ask(page): Ask<Page>) -> Result<Response, Problem> {
     let (limit, after) = (page.limit()?, page.cursor::<usize>()?);
-    let events = app.store.call_events(&call_id(&id)?).await?;
+    let id = desk.call(&call_id(&id)?).await?.id;
+    let events = desk.store().call_events(&id).await?;
     let from = after.map_or(0, |place| place.saturating_add(1));
     let take = usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1);
     let found: Vec<(usize, TimelineEvent)> = events.into_iter().enumerate().skip(from).take(take).collect();
     Ok(ok(page::render(found, limit, |(place, _)| place.to_string(), |(_, event)| json!(event))))
 }
 
-/// `GET /calls/{id}/transcript`: what was said, in order.
-pub(super) async fn transcript(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let id = call_id(&id)?;
-    let events = app.store.call_events(&id).await?;
-    let items: Vec<Value> = said(&events)
-        .into_iter()
-        .map(|turn| {
-            json!({
-                "at_s": turn.at_us as f64 / 1e6,
-                "role": if turn.is_agent { "agent" } else { "patient" },
-                "text": turn.text,
-                "interrupted": turn.interrupted,
-            })
-        })
-        .collect();
-    Ok(ok(json!({"call_id": id, "items": items})))
+/// Shows what was said in a call, in order
+#[utoipa::path(get, path = "/calls/{id}/transcript", operation_id = "getTranscript", tag = "calls",
+    params(("id" = String, Path)), responses((status = 200, description = "What was said", body = Transcript)))]
+pub(super) async fn transcript(mut desk: Desk, Path(id): Path<String>) -> Result<Response, Problem> {
+    let call_id = desk.call(&call_id(&id)?).await?.id;
+    let events = desk.store().call_events(&call_id).await?;
+    let turn = |turn: Turn<'_>| SpokenTurn {
+        at_s: turn.at_us as f64 / 1e6,
+        role: if turn.is_agent { "agent" } else { "patient" },
+        text: turn.text.to_owned(),
+        interrupted: turn.interrupted,
+    };
+    Ok(ok(Transcript { call_id, items: said(&events).into_iter().map(turn).collect() }))
 }
 
-/// `GET /calls/{id}/assessment`: as it was stored at the end of the call, or after the service's report.
-pub(super) async fn assessment(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let visit = app.store.visit(&call_id(&id)?).await?;
-    let assessment = visit.and_then(|visit| visit.assessment);
+/// Shows the assessment of a call
+///
+/// It is as it was stored at the end of the call, or after the service's report.
+#[utoipa::path(get, path = "/calls/{id}/assessment", operation_id = "getAssessment", tag = "calls",
+    params(("id" = String, Path)),
+    responses((status = 200, description = "The assessment", body = super::documents::Assessment)))]
+pub(super) async fn assessment(mut desk: Desk, Path(id): Path<String>) -> Result<Response, Problem> {
+    let id = desk.call(&call_id(&id)?).await?.id;
+    let assessment = desk.store().visit(&id).await?.and_then(|visit| visit.assessment);
     Ok(ok(assessment.ok_or_else(|| Problem::not_found("assessment: the call goes on, or nobody was talked to"))?))
 }
 
-/// `GET /calls/{id}/visit`: what was learned, with sources and contradictions.
-pub(super) async fn visit(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let id = call_id(&id)?;
-    let visit = app.store.visit(&id).await?;
+/// Shows what was learned in a call, with sources and contradictions
+#[utoipa::path(get, path = "/calls/{id}/visit", operation_id = "getVisit", tag = "calls",
+    params(("id" = String, Path)),
+    responses((status = 200, description = "What was learned", body = super::documents::Visit)))]
+pub(super) async fn visit(mut desk: Desk, Path(id): Path<String>) -> Result<Response, Problem> {
+    let id = desk.call(&call_id(&id)?).await?.id;
+    let visit = desk.store().visit(&id).await?;
     let visit = visit.ok_or_else(|| Problem::not_found("visit: the call goes on, or nobody was talked to"))?;
     Ok(ok(visit_json(&id, &visit)))
 }
@@ -115,16 +258,16 @@ pub fn visit_json(id: &CallId, visit: &StoredVisit) -> Value {
 
 /// Something one of the two said.
 #[derive(Debug, PartialEq, Eq)]
-struct Turn<'a> {
-    at_us: u64,
-    is_agent: bool,
-    text: &'a str,
+pub(super) struct Turn<'a> {
+    pub(super) at_us: u64,
+    pub(super) is_agent: bool,
+    pub(super) text: &'a str,
     interrupted: bool,
     event_id: Option<i64>,
 }
 
 /// What was said. A reply that was cut short stands as it was heard, not as it was meant.
-fn said(events: &[TimelineEvent]) -> Vec<Turn<'_>> {
+pub(super) fn said(events: &[TimelineEvent]) -> Vec<Turn<'_>> {
     let mut turns: Vec<Turn<'_>> = Vec::new();
     for TimelineEvent { at_us, kind } in events {
         let turn = |is_agent, text, event_id| Turn { at_us: *at_us, is_agent, text, interrupted: false, event_id };
@@ -146,24 +289,26 @@ fn said(events: &[TimelineEvent]) -> Vec<Turn<'_>> {
     turns
 }
 
-fn call_id(text: &str) -> Result<CallId, Problem> {
+pub(super) fn call_id(text: &str) -> Result<CallId, Problem> {
     CallId::parse(text).map_err(|_| Problem::not_found("call"))
 }
 
-fn call_json(call: &CallRecord) -> Value {
-    json!({
-        "id": call.id,
-        "patient_id": call.patient_id,
-        "direction": call.direction,
-        "outcome": call.outcome,
-        "end_cause": call.end_cause,
-        "started_at": clock::rfc3339(call.started_at_us),
-        "ended_at": call.ended_at_us.map(clock::rfc3339),
-        "duration_s": call.ended_at_us.map(|end| (end - call.started_at_us) as f64 / 1e6),
-        "agents": call.agents,
-        "turns": call.turns,
-        "interruptions": call.interruptions,
-    })
+impl Call {
+    fn of(call: &CallRecord) -> Self {
+        Self {
+            id: call.id.clone(),
+            patient_id: call.patient_id.clone(),
+            direction: call.direction,
+            outcome: call.outcome,
+            end_cause: call.end_cause,
+            started_at: clock::rfc3339(call.started_at_us),
+            ended_at: call.ended_at_us.map(clock::rfc3339),
+            duration_s: call.ended_at_us.map(|end| (end - call.started_at_us) as f64 / 1e6),
+            agents: call.agents.clone(),
+            turns: call.turns,
+            interruptions: call.interruptions,
+        }
+    }
 }
 
 /// The report of a segment with its place in the call.

@@ -1,95 +1,254 @@
 //! `schedules`: when patients are telephoned.
 
-use super::ok;
-use super::page::{self, Page};
+use super::desk::Desk;
+use super::fields::{Ask, Fields, wrong};
+use super::page::{self, Listing, Page};
 use super::patients::patient_id;
 use super::problem::Problem;
-use crate::app::App;
+use super::tags::Revision;
+use super::{created, ok, words};
 use crate::clock;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::extract::Path;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use clinic::ScheduleId;
-use clinic::schedule::{Days, RetryAfter, Schedule, Timetable, Window};
+use clinic::schedule::{AttemptState, Days, MissedReason, RetryAfter, Schedule, Timetable, Window};
+use clinic::{PatientId, PlannedCallId, ScheduleId};
 use jiff::civil::{Date, Time};
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
-use std::str::FromStr;
-use std::sync::Arc;
-use store::PlannedCall;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use store::{PlannedCall, PlannedState};
+use utoipa::{IntoParams, ToSchema};
 
 /// Planned calls that one schedule is shown with.
 const SHOWN_CALLS: u32 = 20;
+/// What a schedule can be made of.
+const FIELDS: &str = "patient_id, days, window {start, end}, timezone, holidays, max_attempts, \
+    retry_after {busy_min, no_answer_min, voicemail_min, failed_min}, starts_on, ends_on";
 
 /// Which schedules are asked for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Which {
-    #[serde(alias = "patient")]
+    /// Items of the page.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
+    limit: Option<String>,
+    /// The `next_cursor` of the page before; opaque.
+    #[param(max_length = 64)]
+    cursor: Option<String>,
+    /// Only schedules of this patient.
+    #[param(max_length = 64)]
     patient_id: Option<String>,
+    /// An older name of `patient_id`.
+    #[param(max_length = 64)]
+    patient: Option<String>,
 }
 
-/// `GET /schedules`: oldest first.
-pub(super) async fn list(
-    State(app): State<Arc<App>>,
-    Query(page): Query<Page>,
-    Query(which): Query<Which>,
-) -> Result<Response, Problem> {
+/// A timetable to add; whatever it does not say is as usual.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes the body; the fields are read one by one")]
+pub(super) struct NewSchedule {
+    #[schema(max_length = 64)]
+    patient_id: String,
+    /// `daily`, `weekdays`, names such as `mon,wed`, or `every-2-days`.
+    #[schema(default = "daily", example = "mon,wed,fri")]
+    days: Option<String>,
+    window: Option<Hours>,
+    /// IANA time zone; the patient's unless said.
+    #[schema(example = "America/New_York")]
+    timezone: Option<String>,
+    /// Days without calls.
+    #[schema(value_type = Option<Vec<String>>, max_items = 400, example = json!(["2026-12-25"]))]
+    holidays: Option<Vec<String>>,
+    /// Attempts on one day, the first included.
+    #[schema(minimum = 1, maximum = 10)]
+    max_attempts: Option<u32>,
+    retry_after: Option<Retries>,
+    /// First day; today unless said.
+    #[schema(format = Date)]
+    starts_on: Option<String>,
+    /// Last day.
+    #[schema(format = Date)]
+    ends_on: Option<String>,
+}
+
+/// Hours of local time between which calls begin.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Hours {
+    #[schema(pattern = "^[0-2][0-9]:[0-5][0-9]", example = "09:00")]
+    start: String,
+    #[schema(pattern = "^[0-2][0-9]:[0-5][0-9]", example = "17:00")]
+    end: String,
+}
+
+/// How long to wait between two attempts, in minutes.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it describes what the clinic's own type says")]
+pub(super) struct Retries {
+    #[schema(minimum = 5, maximum = 720)]
+    busy_min: Option<u32>,
+    #[schema(minimum = 5, maximum = 720)]
+    no_answer_min: Option<u32>,
+    #[schema(minimum = 5, maximum = 720)]
+    voicemail_min: Option<u32>,
+    #[schema(minimum = 5, maximum = 720)]
+    failed_min: Option<u32>,
+}
+
+/// When a patient is telephoned.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Schedule)]
+pub(super) struct ScheduleShown {
+    #[schema(value_type = String)]
+    id: ScheduleId,
+    #[schema(value_type = String)]
+    patient_id: PatientId,
+    /// As in `NewSchedule`.
+    days: String,
+    window: Hours,
+    timezone: String,
+    #[schema(value_type = Vec<String>)]
+    holidays: Vec<Date>,
+    max_attempts: u32,
+    #[schema(value_type = Retries)]
+    retry_after: RetryAfter,
+    #[schema(value_type = String, format = Date)]
+    starts_on: Date,
+    #[schema(value_type = Option<String>, format = Date, required)]
+    ends_on: Option<Date>,
+    /// No calls until it is resumed.
+    paused: bool,
+    /// When the first attempt of the next calling day is due; that of today may have been made already.
+    #[schema(format = DateTime, required)]
+    next_call_at: Option<String>,
+}
+
+/// A schedule with the calls planned by it lately.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ScheduleInFull {
+    #[serde(flatten)]
+    schedule: ScheduleShown,
+    calls: Vec<PlannedCallShown>,
+}
+
+/// A planned call: one patient on one day, with all its attempts.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PlannedCall)]
+pub(super) struct PlannedCallShown {
+    #[schema(value_type = String)]
+    id: PlannedCallId,
+    /// The day by the patient's calendar.
+    #[schema(value_type = String, format = Date)]
+    day: Date,
+    #[schema(value_type = words::PlannedState)]
+    state: PlannedState,
+    #[schema(value_type = Option<words::MissedReason>, required)]
+    reason: Option<MissedReason>,
+    attempts: Vec<AttemptShown>,
+}
+
+/// One attempt at a planned call.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Attempt)]
+pub(super) struct AttemptShown {
+    /// From one.
+    #[schema(minimum = 1)]
+    number: u32,
+    #[schema(value_type = words::AttemptState)]
+    state: AttemptState,
+    #[schema(format = DateTime)]
+    placed_at: String,
+}
+
+/// Lists schedules, oldest first
+#[utoipa::path(get, path = "/schedules", operation_id = "listSchedules", tag = "schedules", params(Which),
+    responses((status = 200, description = "A page of schedules", body = Listing<ScheduleShown>)))]
+pub(super) async fn list(mut desk: Desk, Ask(which): Ask<Which>) -> Result<Response, Problem> {
+    let page = Page::new(which.limit, which.cursor);
     let (limit, after) = (page.limit()?, page.cursor::<ScheduleId>()?);
-    let patient = which.patient_id.as_deref().map(patient_id).transpose()?;
-    let found = app.store.list_schedules_page(patient.as_ref(), limit + 1, after.as_ref()).await?;
-    let now_us = clock::unix_us();
-    Ok(ok(page::render(found, limit, |schedule| schedule.id.to_string(), |schedule| schedule_json(schedule, now_us))))
+    let patient = which.patient_id.or(which.patient).as_deref().map(patient_id).transpose()?;
+    if let Some(patient) = &patient {
+        desk.patient(patient).await?;
+    }
+    let found = desk.store().list_schedules_within(desk.team(), patient.as_ref(), limit + 1, after.as_ref()).await?;
+    desk.listed(page::shown(&found, limit));
+    let now_us = desk.now_us();
+    let shown = |schedule: &Schedule| ScheduleShown::of(schedule, now_us);
+    Ok(ok(page::render(found, limit, |schedule| schedule.id.to_string(), shown)))
 }
 
-/// `POST /schedules`: adds one. Only `patient_id` has to be said.
-pub(super) async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Response, Problem> {
-    let mut fields = Fields::of_body(&body)?;
-    let patient = fields.text("patient_id")?.ok_or_else(|| wrong("patient_id", "the identifier of a patient"))?;
-    let patient = app.store.get_patient(&patient_id(&patient)?).await?;
-    let now_us = clock::unix_us();
+/// Adds a schedule
+#[utoipa::path(post, path = "/schedules", operation_id = "createSchedule", tag = "schedules", request_body = NewSchedule,
+    responses((status = 201, description = "The schedule", body = ScheduleShown,
+        headers(("location" = String, description = "Where it is")))))]
+pub(super) async fn create(mut desk: Desk, body: Bytes) -> Result<Response, Problem> {
+    let mut fields = Fields::of_body(&body, FIELDS)?;
+    let patient = patient_id(&fields.needed("patient_id", "the identifier of a patient")?)?;
+    desk.patient(&patient).await?;
+    let patient = desk.store().get_patient(&patient).await?;
+    let now_us = desk.now_us();
     let table = timetable(&mut fields, &patient.details.timezone, now_us)?;
     fields.nothing_left()?;
-    let schedule = app.store.add_schedule(&patient.id, &table, now_us).await?;
-    app.outgoing.notify_one();
-    let mut response = (StatusCode::CREATED, axum::Json(schedule_json(&schedule, now_us))).into_response();
-    if let Ok(place) = HeaderValue::from_str(&format!("{}/schedules/{}", super::BASE, schedule.id)) {
-        response.headers_mut().insert(header::LOCATION, place);
-    }
-    Ok(response)
+    let schedule = desk.store().add_schedule(&patient.id, &table, now_us).await?;
+    desk.wake_outgoing();
+    let place = format!("schedules/{}", schedule.id);
+    Ok(Revision::of(&schedule).on(created(&place, ScheduleShown::of(&schedule, now_us))))
 }
 
-/// `GET /schedules/{id}`: with the calls planned by it lately.
-pub(super) async fn get(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let schedule = app.store.get_schedule(&schedule_id(&id)?).await?;
-    let mut calls = app.store.list_planned_calls(&schedule.patient_id, SHOWN_CALLS).await?;
+/// Shows a schedule with the calls planned by it lately
+#[utoipa::path(get, path = "/schedules/{id}", operation_id = "getSchedule", tag = "schedules",
+    params(("id" = String, Path)), responses((status = 200, description = "The schedule", body = ScheduleInFull)))]
+pub(super) async fn get(mut desk: Desk, Path(id): Path<String>) -> Result<Response, Problem> {
+    let schedule = desk.schedule(&schedule_id(&id)?).await?;
+    let mut calls = desk.store().list_planned_calls(&schedule.patient_id, SHOWN_CALLS).await?;
     calls.retain(|call| call.schedule_id.as_ref() == Some(&schedule.id));
-    let mut object = schedule_json(&schedule, clock::unix_us());
-    if let Some(map) = object.as_object_mut() {
-        map.insert("calls".to_owned(), calls.iter().map(planned_call_json).collect());
-    }
-    Ok(ok(object))
+    let shown = ScheduleInFull {
+        schedule: ScheduleShown::of(&schedule, desk.now_us()),
+        calls: calls.iter().map(PlannedCallShown::of).collect(),
+    };
+    Ok(Revision::of(&schedule).on(ok(shown)))
 }
 
-/// `POST /schedules/{id}/pause`: no more calls by it. Again: nothing changes.
-pub(super) async fn pause(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let (id, now_us) = (schedule_id(&id)?, clock::unix_us());
-    app.store.pause_schedule(&id, now_us).await?;
-    Ok(ok(schedule_json(&app.store.get_schedule(&id).await?, now_us)))
+/// Pauses a schedule: no more calls by it. Again: nothing changes
+#[utoipa::path(post, path = "/schedules/{id}/pause", operation_id = "pauseSchedule", tag = "schedules",
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` it was decided by")),
+    responses((status = 200, description = "The schedule as it is now", body = ScheduleShown),
+        (status = 412, description = "It changed meanwhile", body = super::problem::Problem, content_type = "application/problem+json")))]
+pub(super) async fn pause(mut desk: Desk, Path(id): Path<String>) -> Result<Response, Problem> {
+    let before = desk.schedule(&schedule_id(&id)?).await?;
+    desk.check_unchanged(&Revision::of(&before))?;
+    desk.store().pause_schedule(&before.id, desk.now_us()).await?;
+    shown(&desk, &before.id).await
 }
 
-/// `POST /schedules/{id}/resume`: goes on with the first calling day that has not closed. Again: nothing changes.
-pub(super) async fn resume(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let (id, now_us) = (schedule_id(&id)?, clock::unix_us());
-    app.store.resume_schedule(&id, now_us).await?;
-    app.outgoing.notify_one();
-    Ok(ok(schedule_json(&app.store.get_schedule(&id).await?, now_us)))
+/// Resumes a schedule with the first calling day that has not closed. Again: nothing changes
+#[utoipa::path(post, path = "/schedules/{id}/resume", operation_id = "resumeSchedule", tag = "schedules",
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` it was decided by")),
+    responses((status = 200, description = "The schedule as it is now", body = ScheduleShown),
+        (status = 412, description = "It changed meanwhile", body = super::problem::Problem, content_type = "application/problem+json")))]
+pub(super) async fn resume(mut desk: Desk, Path(id): Path<String>) -> Result<Response, Problem> {
+    let before = desk.schedule(&schedule_id(&id)?).await?;
+    desk.check_unchanged(&Revision::of(&before))?;
+    desk.store().resume_schedule(&before.id, desk.now_us()).await?;
+    desk.wake_outgoing();
+    shown(&desk, &before.id).await
 }
 
-/// `DELETE /schedules/{id}`: what was done by it stays on record.
-pub(super) async fn remove(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, Problem> {
-    app.store.remove_schedule(&schedule_id(&id)?, clock::unix_us()).await?;
+/// Removes a schedule; what was done by it stays on record
+#[utoipa::path(delete, path = "/schedules/{id}", operation_id = "removeSchedule", tag = "schedules",
+    params(("id" = String, Path), ("If-Match" = Option<String>, Header, description = "The `ETag` it was decided by")),
+    responses((status = 204, description = "It is removed"),
+        (status = 412, description = "It changed meanwhile", body = super::problem::Problem, content_type = "application/problem+json")))]
+pub(super) async fn remove(mut desk: Desk, Path(id): Path<String>) -> Result<Response, Problem> {
+    let before = desk.schedule(&schedule_id(&id)?).await?;
+    desk.check_unchanged(&Revision::of(&before))?;
+    desk.store().remove_schedule(&before.id, desk.now_us()).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn shown(desk: &Desk, id: &ScheduleId) -> Result<Response, Problem> {
+    let schedule = desk.store().get_schedule(id).await?;
+    Ok(Revision::of(&schedule).on(ok(ScheduleShown::of(&schedule, desk.now_us()))))
 }
 
 /// The timetable of a request; whatever it does not say is as usual. The store has the last word on what fits together.
@@ -129,63 +288,6 @@ fn timetable(fields: &mut Fields, zone: &str, now_us: i64) -> Result<Timetable, 
     Ok(table)
 }
 
-/// The fields of a JSON object, taken out one by one so that each mistake can be named and none is overlooked.
-struct Fields(Map<String, Value>);
-
-impl Fields {
-    fn of_body(body: &Bytes) -> Result<Self, Problem> {
-        let object = serde_json::from_slice(body);
-        object.map(Self).map_err(|_| Problem::bad_request("body: expected a JSON object with at least `patient_id`"))
-    }
-
-    /// `null` says as little as a field that is not there.
-    fn take(&mut self, name: &str) -> Option<Value> {
-        self.0.remove(name).filter(|value| !value.is_null())
-    }
-
-    fn text(&mut self, name: &str) -> Result<Option<String>, Problem> {
-        match self.take(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(wrong(name, "a text")),
-        }
-    }
-
-    fn parsed<T: FromStr>(&mut self, name: &str, expected: &str) -> Result<Option<T>, Problem> {
-        let value = self.take(name);
-        let parsed = |value: Value| value.as_str().and_then(|text| text.parse().ok());
-        value.map(|value| parsed(value).ok_or_else(|| wrong(name, expected))).transpose()
-    }
-
-    fn count(&mut self, name: &str) -> Result<Option<u32>, Problem> {
-        let count = |value: Value| value.as_u64().and_then(|count| u32::try_from(count).ok());
-        self.take(name).map(|value| count(value).ok_or_else(|| wrong(name, "a whole number"))).transpose()
-    }
-
-    fn object(&mut self, name: &str) -> Result<Option<Self>, Problem> {
-        match self.take(name) {
-            None => Ok(None),
-            Some(Value::Object(object)) => Ok(Some(Self(object))),
-            Some(_) => Err(wrong(name, "a JSON object")),
-        }
-    }
-
-    /// A misspelt field would otherwise be taken for one that was left out.
-    fn nothing_left(&self) -> Result<(), Problem> {
-        if self.0.is_empty() {
-            return Ok(());
-        }
-        Err(Problem::bad_request(
-            "body: expected no other fields than patient_id, days, window {start, end}, timezone, holidays, \
-             max_attempts, retry_after {busy_min, no_answer_min, voicemail_min, failed_min}, starts_on, ends_on",
-        ))
-    }
-}
-
-fn wrong(field: &str, expected: &str) -> Problem {
-    Problem::bad_request(format!("{field}: expected {expected}"))
-}
-
 fn schedule_id(text: &str) -> Result<ScheduleId, Problem> {
     ScheduleId::parse(text).map_err(|_| Problem::not_found("schedule"))
 }
@@ -194,24 +296,51 @@ fn schedule_id(text: &str) -> Result<ScheduleId, Problem> {
 /// that of today may have been made already.
 #[must_use]
 pub fn schedule_json(schedule: &Schedule, now_us: i64) -> Value {
-    let mut object = json!(schedule);
-    if let Some(map) = object.as_object_mut() {
-        let Window { start, end } = schedule.timetable.window;
-        let time = |time: Time| time.strftime("%H:%M").to_string();
-        let next = schedule.calling_day_from(now_us).filter(|_| !schedule.paused);
-        map.insert("days".to_owned(), json!(schedule.timetable.days.to_string()));
-        map.insert("window".to_owned(), json!({"start": time(start), "end": time(end)}));
-        map.insert("next_call_at".to_owned(), json!(next.map(|day| clock::rfc3339(day.first_due_us))));
-    }
-    object
+    json!(ScheduleShown::of(schedule, now_us))
 }
 
 /// A planned call as the outside world sees it.
 #[must_use]
 pub fn planned_call_json(call: &PlannedCall) -> Value {
-    let attempts = call.attempts.iter().map(|attempt| {
-        json!({"number": attempt.number, "state": attempt.state, "placed_at": clock::rfc3339(attempt.claimed_at_us)})
-    });
-    json!({"id": call.id, "day": call.planned_for, "state": call.state, "reason": call.reason,
-        "attempts": attempts.collect::<Vec<_>>()})
+    json!(PlannedCallShown::of(call))
+}
+
+impl ScheduleShown {
+    fn of(schedule: &Schedule, now_us: i64) -> Self {
+        let table = &schedule.timetable;
+        let Window { start, end } = table.window;
+        let time = |time: Time| time.strftime("%H:%M").to_string();
+        let next = schedule.calling_day_from(now_us).filter(|_| !schedule.paused);
+        Self {
+            id: schedule.id.clone(),
+            patient_id: schedule.patient_id.clone(),
+            days: table.days.to_string(),
+            window: Hours { start: time(start), end: time(end) },
+            timezone: table.timezone.clone(),
+            holidays: table.holidays.clone(),
+            max_attempts: table.max_attempts,
+            retry_after: table.retry_after,
+            starts_on: table.starts_on,
+            ends_on: table.ends_on,
+            paused: schedule.paused,
+            next_call_at: next.map(|day| clock::rfc3339(day.first_due_us)),
+        }
+    }
+}
+
+impl PlannedCallShown {
+    fn of(call: &PlannedCall) -> Self {
+        let attempts = call.attempts.iter().map(|attempt| AttemptShown {
+            number: attempt.number,
+            state: attempt.state,
+            placed_at: clock::rfc3339(attempt.claimed_at_us),
+        });
+        Self {
+            id: call.id.clone(),
+            day: call.planned_for,
+            state: call.state,
+            reason: call.reason,
+            attempts: attempts.collect(),
+        }
+    }
 }

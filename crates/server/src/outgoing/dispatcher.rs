@@ -1,8 +1,8 @@
 //! What to do next about outgoing calls. It reads and writes the store, is told the time, and asks others to talk to
 //! Twilio, so that months of calls can be tried out in seconds.
 //!
-//! Everything that must survive is in the store; what is kept here (the pace, how long to leave Twilio alone) can be
-//! forgotten at any moment.
+//! Everything that must survive, or that other servers of the same account have to know, is in the store; what is kept here
+//! (how long to leave Twilio alone) can be forgotten at any moment.
 
 use super::hearing;
 use super::line::{Answer, CallView, Question};
@@ -41,6 +41,9 @@ const BACK_OFF_MAX_US: i64 = 5 * MINUTE_US;
 const NO_ROOM_US: i64 = 5 * SECOND_US;
 /// When to try again to report what could not be reported.
 const REPORT_AGAIN_US: i64 = 5 * SECOND_US;
+/// One server at a time reports missed calls; it has so long to note that it did.
+const REPORT_LEASE: &str = "missed calls";
+const REPORT_LEASE_US: i64 = 30 * SECOND_US;
 
 /// Something to do.
 #[derive(Debug)]
@@ -72,9 +75,8 @@ pub(super) struct Dispatcher {
 
 impl Dispatcher {
     /// Goes on where an earlier process stopped.
-    pub(super) async fn resume(store: Store, at_once: usize, now_us: i64) -> Result<Self, StoreError> {
-        let last_us = store.outgoing_state(now_us).await?.last_claim_us;
-        Ok(Self { store, pace: Pace::new(at_once, last_us), not_before_us: i64::MIN, back_off_us: BACK_OFF_US })
+    pub(super) fn new(store: Store, pace: Pace) -> Self {
+        Self { store, pace, not_before_us: i64::MIN, back_off_us: BACK_OFF_US }
     }
 
     /// Everything that is to be done at `now_us`. `lines` are free for calls of ours.
@@ -102,7 +104,7 @@ impl Dispatcher {
             }
             state = self.store.outgoing_state(now_us).await?;
         }
-        if state.unreported > 0 {
+        if state.unreported > 0 && self.store.take_lease(REPORT_LEASE, now_us, REPORT_LEASE_US).await? {
             let missed = self.store.unreported_missed_calls(REPORT_AT_ONCE).await?;
             actions.extend(missed.into_iter().map(Action::Report));
         }
@@ -111,17 +113,17 @@ impl Dispatcher {
     }
 
     /// Until when nothing may be placed, where something stands in the way.
-    fn blocked_until(&mut self, now_us: i64, state: &OutgoingState, lines: usize) -> Option<i64> {
+    fn blocked_until(&self, now_us: i64, state: &OutgoingState, lines: usize) -> Option<i64> {
         let no_room = lines == 0 || !self.pace.has_room(state.in_flight);
         let waits = [
             no_room.then_some(now_us.saturating_add(NO_ROOM_US)),
-            self.pace.wait_until(now_us),
+            self.pace.wait_until(state.last_claim_us, now_us),
             (now_us < self.not_before_us).then_some(self.not_before_us),
         ];
         waits.into_iter().flatten().max()
     }
 
-    fn wake_at(&mut self, now_us: i64, state: &OutgoingState, lines: usize) -> i64 {
+    fn wake_at(&self, now_us: i64, state: &OutgoingState, lines: usize) -> i64 {
         let next_call_us = match state.next_call_us {
             Some(time) if time <= now_us => self.blocked_until(now_us, state, lines).or(Some(now_us)),
             later => later,
@@ -134,10 +136,10 @@ impl Dispatcher {
             .unwrap_or(i64::MAX)
     }
 
-    async fn claim(&mut self, now_us: i64, may_place: bool) -> Result<Option<Question>, StoreError> {
+    async fn claim(&self, now_us: i64, may_place: bool) -> Result<Option<Question>, StoreError> {
         let check_at_us = now_us.saturating_add(FIND_AFTER_US);
-        let Some(claim) = self.store.claim_attempt(now_us, check_at_us, may_place).await? else { return Ok(None) };
-        self.pace.placed(now_us);
+        let pace = may_place.then_some(&self.pace);
+        let Some(claim) = self.store.claim_attempt(now_us, check_at_us, pace).await? else { return Ok(None) };
         match self.number_of(&claim.patient_id).await {
             Ok(to) => {
                 tracing::info!(attempt_id = %claim.id, patient_id = %claim.patient_id, number = claim.number, "calling");
@@ -173,8 +175,8 @@ impl Dispatcher {
             return Ok(None);
         }
         // Set before the answer comes, so that nobody asks twice meanwhile.
-        self.store.check_attempt_at(&attempt.id, now_us.saturating_add(every_us)).await?;
-        Ok(question)
+        let is_ours = self.store.check_attempt_at(&attempt.id, now_us, now_us.saturating_add(every_us)).await?;
+        Ok(question.filter(|_| is_ours))
     }
 
     /// Nobody can say what became of an attempt: it counts as if it had been placed.

@@ -3,6 +3,7 @@
 use super::{attempt_in, line};
 use crate::app::App;
 use crate::clock;
+use crate::journal::Patience;
 use crate::limits;
 use crate::metrics;
 use crate::registry::Command;
@@ -131,22 +132,25 @@ pub(super) async fn hear(
     if let Some(id) = named {
         note_sid(store, id, call_sid, now_us).await;
     }
-    let heard = async {
-        let Some(id) = store.find_attempt_by_sid(call_sid).await? else { return Ok(false) };
-        let free_us = now_us.saturating_add(LAST_WORDS_US);
-        match news {
-            News::Status(status, answered_by) => note_status(store, &id, call_sid, (status, answered_by), now_us).await,
-            News::Machine => settle_on_line(store, &id, AttemptState::Voicemail, now_us, free_us).await,
-            News::Conversation(outcome) => match spoken(outcome) {
-                Some(state) => settle_on_line(store, &id, state, now_us, free_us).await,
-                None => Ok(false),
-            },
-        }
-    };
-    heard.await.unwrap_or_else(|error: StoreError| {
-        tracing::error!(code = error.code(), "what became of a call was not noted");
-        false
-    })
+    take_in(store, call_sid, &news, now_us).await.unwrap_or_else(not_noted)
+}
+
+fn not_noted(error: StoreError) -> bool {
+    tracing::error!(code = error.code(), "what became of a call was not noted");
+    false
+}
+
+async fn take_in(store: &Store, call_sid: &str, news: &News<'_>, now_us: i64) -> Result<bool, StoreError> {
+    let Some(id) = store.find_attempt_by_sid(call_sid).await? else { return Ok(false) };
+    let free_us = now_us.saturating_add(LAST_WORDS_US);
+    match news {
+        News::Status(status, answered_by) => note_status(store, &id, call_sid, (status, *answered_by), now_us).await,
+        News::Machine => settle_on_line(store, &id, AttemptState::Voicemail, now_us, free_us).await,
+        News::Conversation(outcome) => match spoken(*outcome) {
+            Some(state) => settle_on_line(store, &id, state, now_us, free_us).await,
+            None => Ok(false),
+        },
+    }
 }
 
 async fn hear_now(app: &App, named: Option<&AttemptId>, sid: &CallSid, news: News<'_>) {
@@ -164,9 +168,24 @@ pub(crate) fn status_heard(app: &Arc<App>, named: Option<AttemptId>, status: Sta
     });
 }
 
-/// The conversation of a call of ours is over and on record.
-pub(crate) async fn conversation_ended(app: &App, sid: &CallSid, outcome: CallOutcome) {
-    hear_now(app, None, sid, News::Conversation(outcome)).await;
+/// The conversation of a call of ours is over. A store that does not answer is waited for, in the background: where the
+/// telephone network was heard first, nobody asks again, and who was spoken to would be telephoned a second time.
+pub(crate) async fn conversation_ended(app: &Arc<App>, sid: &CallSid, outcome: CallOutcome) {
+    let (owned, sid) = (app.clone(), sid.clone());
+    let noted = app.calls.spawn(async move {
+        let mut patience = Patience::new();
+        let settled = loop {
+            let news = News::Conversation(outcome);
+            match take_in(&owned.store, sid.as_str(), &news, clock::unix_us()).await {
+                Err(error) if patience.is_left(&error) => patience.wait().await,
+                result => break result.unwrap_or_else(not_noted),
+            }
+        };
+        if settled {
+            owned.outgoing.notify_one();
+        }
+    });
+    let _ = tokio::time::timeout(limits::ANSWER_WAIT, noted).await;
 }
 
 /// Answering-machine detection has come to a verdict.

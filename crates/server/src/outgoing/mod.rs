@@ -21,7 +21,7 @@ use crate::webhook::Refusal;
 use axum::http::Uri;
 use call::twilio::webhook::VoiceRequest;
 use clinic::alerts::rules;
-use clinic::schedule::MissedCall;
+use clinic::schedule::{MissedCall, Pace};
 use clinic::{AttemptId, Patient, PhoneNumber};
 use dispatcher::{Action, Dispatcher};
 use std::sync::Arc;
@@ -54,15 +54,8 @@ pub(crate) async fn run(app: Arc<App>) {
     if app.twilio.is_configured() && app.settings.twilio.phone_number.is_none() {
         tracing::warn!("TWILIO_PHONE_NUMBER is not set: no calls are made");
     }
-    let mut dispatcher = loop {
-        match Dispatcher::resume(app.store.clone(), app.settings.max_outgoing_calls, clock::unix_us()).await {
-            Ok(dispatcher) => break dispatcher,
-            Err(error) => store_failed(&error),
-        }
-        if pause(&app, limits::OUTGOING_STORE_WAIT).await {
-            return;
-        }
-    };
+    let pace = Pace::new(app.settings.max_outgoing_calls, app.settings.outgoing_per_second);
+    let mut dispatcher = Dispatcher::new(app.store.clone(), pace);
     let mut requests = JoinSet::new();
     while !app.is_draining() {
         let mut wait = limits::OUTGOING_LOOK;
@@ -121,15 +114,6 @@ async fn take(dispatcher: &mut Dispatcher, answer: Result<line::Answer, tokio::t
     if let Err(error) = dispatcher.take(clock::unix_us(), answer).await {
         store_failed(&error);
     }
-}
-
-/// Waits; true when the server drains.
-async fn pause(app: &App, time: Duration) -> bool {
-    tokio::select! {
-        () = app.outgoing.notified() => {}
-        () = tokio::time::sleep(time) => {}
-    }
-    app.is_draining()
 }
 
 fn store_failed(error: &StoreError) {

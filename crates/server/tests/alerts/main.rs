@@ -4,9 +4,12 @@
 mod api;
 mod client;
 mod clinic_side;
+mod conventions;
+mod described;
 mod house;
 mod messages;
 mod plans;
 mod restarts;
+mod trail;
 mod visits;
 mod webhook_and_mail;

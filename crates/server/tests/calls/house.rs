@@ -28,7 +28,50 @@ pub(crate) struct House {
     pub(crate) agent: Running,
     pub(crate) base: String,
     pub(crate) http: reqwest::Client,
-    _data: tempfile::TempDir,
+    _building: Option<Building>,
+}
+
+/// Where a house keeps its records.
+pub(crate) struct Building {
+    data: tempfile::TempDir,
+    database_url: String,
+    key: String,
+}
+
+impl Building {
+    /// On SQLite.
+    pub(crate) fn on_sqlite() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let database_url = format!("sqlite://{}", data.path().join("test.db").display());
+        let key = MasterKey::random().unwrap().derive_32("tests").iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { data, database_url, key }
+    }
+
+    /// On the PostgreSQL that `HEARTVOICE_TEST_POSTGRES` names, if it does, with a database of its own.
+    pub(crate) async fn new() -> Self {
+        use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+        let building = Self::on_sqlite();
+        let Some(server) = std::env::var("HEARTVOICE_TEST_POSTGRES").ok().filter(|url| !url.is_empty()) else {
+            return building;
+        };
+        let name: String = building.key.chars().take(24).collect();
+        let mut admin = PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
+        admin.execute(AssertSqlSafe(format!("CREATE DATABASE calls_{name}"))).await.unwrap();
+        Self { database_url: format!("{server}/calls_{name}"), ..building }
+    }
+
+    /// Runs a statement behind the server's back. On SQLite.
+    pub(crate) async fn execute(&self, statement: &'static str) {
+        use sqlx::{Connection, Executor, SqliteConnection};
+        let mut database = SqliteConnection::connect(&self.database_url).await.unwrap();
+        database.execute(statement).await.unwrap();
+    }
+
+    /// Opens the store, as one more process.
+    pub(crate) async fn open(&self) -> Store {
+        let config = StoreConfig { database_url: self.database_url.clone(), audio_dir: self.data.path().join("audio") };
+        Store::open(config, MasterKey::from_hex(&self.key).unwrap()).await.unwrap()
+    }
 }
 
 /// What a webhook answered.
@@ -44,40 +87,31 @@ impl House {
 
     /// As [`Self::open`], with Twilio's REST interface at `twilio`.
     pub(crate) async fn open_with(agent: SimConfig, twilio: &str) -> Self {
-        let data = tempfile::tempdir().unwrap();
-        let config = StoreConfig {
-            database_url: format!("sqlite://{}", data.path().join("test.db").display()),
-            audio_dir: data.path().join("audio"),
-        };
-        let store = Store::open(config, MasterKey::random().unwrap()).await.unwrap();
+        let building = Building::on_sqlite();
+        let house = Self::build(&building, agent, twilio, 8).await;
+        Self { _building: Some(building), ..house }
+    }
+
+    /// In a building that stands already, with so many lines.
+    pub(crate) async fn build(building: &Building, agent: SimConfig, twilio: &str, lines: usize) -> Self {
+        let store = building.open().await;
         let patient =
             NewPatient::from_fields("MRN-1", "Ada Example", NUMBER, "1948-04-01", "female", "en", "America/New_York");
         store.add_patient(&patient.unwrap()).await.unwrap();
         let agent = ElevenLabsSim::start(agent).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let settings = Settings {
-            bind: listener.local_addr().unwrap(),
-            public_base_url: base.clone(),
-            elevenlabs: Some(ElevenLabsSettings {
-                base_url: agent.base_url(),
-                api_key: SecretString::from("key"),
-                agent_id: "agent_1".into(),
-            }),
-            elevenlabs_webhook_secret: Some(SecretString::from(WEBHOOK_SECRET)),
-            twilio: TwilioSettings {
-                account_sid: Some(ACCOUNT.into()),
-                auth_token: Some(SecretString::from(TOKEN)),
-                api_key: None,
-                phone_number: PhoneNumber::parse("+15005550010").ok(),
-                base_url: twilio.into(),
-            },
-            max_calls: 8,
-            max_outgoing_calls: 4,
-            ..Settings::local(listener.local_addr().unwrap())
-        };
+        let settings = Settings { max_calls: lines, ..settings(&listener, &agent, twilio) };
         let server = Server::start_on(listener, settings, store.clone()).unwrap();
-        Self { server, store, agent, base, http: reqwest::Client::new(), _data: data }
+        Self { server, store, agent, base, http: reqwest::Client::new(), _building: None }
+    }
+
+    /// Another server of the same database, with its own address.
+    pub(crate) async fn beside(&self) -> (Server, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let settings = settings(&listener, &self.agent, "http://127.0.0.1:9");
+        (Server::start_on(listener, settings, self.store.clone()).unwrap(), base)
     }
 
     /// The form of an incoming call.
@@ -110,7 +144,12 @@ impl House {
 
     /// Announces a call of our patient; returns the ticket.
     pub(crate) async fn announce(&self, call_sid: &str) -> String {
-        let answer = self.post("/twilio/voice", &Self::call_form(call_sid, NUMBER)).await;
+        self.announce_from(call_sid, NUMBER).await
+    }
+
+    /// Announces a call from a number; returns the ticket.
+    pub(crate) async fn announce_from(&self, call_sid: &str, from: &str) -> String {
+        let answer = self.post("/twilio/voice", &Self::call_form(call_sid, from)).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         assert!(answer.body.starts_with('<'));
         ticket_in(&answer.body)
@@ -118,7 +157,12 @@ impl House {
 
     /// Opens a media socket with a signature made with `token` over `signed_url`, or none.
     pub(crate) async fn socket(&self, token: Option<&str>, signed_url: Option<&str>) -> Result<Phone, u16> {
-        let url = format!("{}/twilio/media-stream", self.base.replace("http", "ws"));
+        Self::socket_at(&self.base, token, signed_url).await
+    }
+
+    /// As [`Self::socket`], at another server.
+    pub(crate) async fn socket_at(base: &str, token: Option<&str>, signed_url: Option<&str>) -> Result<Phone, u16> {
+        let url = format!("{}/twilio/media-stream", base.replace("http", "ws"));
         let mut request = url.as_str().into_client_request().unwrap();
         if let Some(token) = token {
             let signed = signature::sign(token, signed_url.unwrap_or(&url), &[]);
@@ -153,6 +197,29 @@ impl House {
     pub(crate) async fn metric(&self, line_start: &str) -> Option<f64> {
         let text = self.http.get(format!("{}/metrics", self.base)).send().await.unwrap().text().await.unwrap();
         text.lines().find(|line| line.starts_with(line_start)).and_then(|line| line.rsplit(' ').next()?.parse().ok())
+    }
+}
+
+fn settings(listener: &TcpListener, agent: &Running, twilio: &str) -> Settings {
+    let address = listener.local_addr().unwrap();
+    Settings {
+        public_base_url: format!("http://{address}"),
+        elevenlabs: Some(ElevenLabsSettings {
+            base_url: agent.base_url(),
+            api_key: SecretString::from("key"),
+            agent_id: "agent_1".into(),
+        }),
+        elevenlabs_webhook_secret: Some(SecretString::from(WEBHOOK_SECRET)),
+        twilio: TwilioSettings {
+            account_sid: Some(ACCOUNT.into()),
+            auth_token: Some(SecretString::from(TOKEN)),
+            api_key: None,
+            phone_number: PhoneNumber::parse("+15005550010").ok(),
+            base_url: twilio.into(),
+        },
+        max_calls: 8,
+        max_outgoing_calls: 4,
+        ..Settings::local(address)
     }
 }
 

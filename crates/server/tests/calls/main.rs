@@ -3,6 +3,8 @@
 
 mod bridging;
 mod house;
+mod key_rotation;
+mod left_open;
 mod media_sockets;
 mod outgoing;
 mod post_call;

@@ -34,6 +34,22 @@ async fn a_ticket_works_once() {
 }
 
 #[tokio::test]
+async fn a_stream_that_reaches_another_server_than_its_call_is_refused_as_such() {
+    let house = House::open(SimConfig::default()).await;
+    let (other, base) = house.beside().await;
+    let ticket = house.announce(CALL).await;
+    let mut astray = House::socket_at(&base, Some(TOKEN), None).await.unwrap();
+    astray.start(ACCOUNT, CALL, &ticket).await;
+    assert_eq!(astray.listen_ms(2_000).await, Some(1008));
+    let refused = "heartvoice_media_sockets_total{result=\"call_of_another_server\"}";
+    assert_eq!(house.metric(refused).await, Some(1.0));
+    // The ticket is not used up by it.
+    let mut phone = house.phone(CALL, &ticket).await;
+    assert_eq!(phone.listen_ms(300).await, None);
+    drop(other);
+}
+
+#[tokio::test]
 async fn strangers_are_refused() {
     let house = House::open(SimConfig::default()).await;
     let ticket = house.announce(CALL).await;

@@ -1,7 +1,7 @@
 //! Calls that we make, over real sockets: the job places them with a simulated Twilio, which rings simulated people and
 //! machines.
 
-use crate::house::{ACCOUNT, House, NUMBER, TOKEN};
+use crate::house::{ACCOUNT, Building, House, NUMBER, TOKEN};
 use clinic::schedule::{AttemptState, MissedReason, on_demand};
 use clinic::{CallOutcome, Direction, PhoneNumber, PlannedCallId, words};
 use jiff::Timestamp;
@@ -126,4 +126,38 @@ async fn a_call_nobody_can_place_yet_is_placed_later() {
     assert_eq!((call.state, call.attempts.len()), (PlannedState::Open, 0));
     assert!(house.store.cancel_planned_call(&planned).await.unwrap());
     assert_eq!(house.store.get_planned_call(&planned).await.unwrap().state, PlannedState::Cancelled);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_spoken_to_while_their_call_is_taken_for_lost_is_not_called_again() {
+    let twilio = twilio(somebody(), None).await;
+    let building = Building::on_sqlite();
+    let house = House::build(&building, SimConfig::default(), &twilio.base_url(), 8).await;
+    let planned = call_now(&house).await;
+    let call = async || match twilio.calls().first() {
+        Some(call) => house.store.find_call_by_sid(&call.sid).await.unwrap(),
+        None => None,
+    };
+    while call().await.is_none() {
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    // As a second server would do that knows nothing of the first.
+    let other = building.open().await;
+    let marked = other.recover(Timestamp::now().as_microsecond()).await.unwrap();
+    assert_eq!(marked, [call().await.unwrap().id]);
+    assert_eq!(call().await.unwrap().outcome, CallOutcome::Interrupted);
+
+    let done = async || house.store.get_planned_call(&planned).await.unwrap().state == PlannedState::Done;
+    for _ in 0..600 {
+        if done().await {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    let attempts = house.store.get_planned_call(&planned).await.unwrap().attempts;
+    assert_eq!(attempts.iter().map(|attempt| attempt.state).collect::<Vec<_>>(), [AttemptState::Answered]);
+    assert!(done().await, "they were reached");
+    let record = call().await.unwrap();
+    assert_eq!((record.outcome, record.end_cause.is_some()), (CallOutcome::Completed, true));
+    assert_eq!(twilio.calls().len(), 1);
 }

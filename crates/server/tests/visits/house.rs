@@ -10,6 +10,7 @@ use server::{ElevenLabsSettings, Server, Settings, StaffContact, StaffSettings, 
 use sim::elevenlabs::{Beat, ConversationStats, ElevenLabsSim, Listen, Running, Script, SimConfig};
 use sim::patient::{PatientScript, Step, Topic};
 use sim::twilio::{CallReport, Caller, TEST_ACCOUNT_SID, TEST_AUTH_TOKEN, TwilioConfig, TwilioRunning, TwilioSim};
+use sqlx::{Connection, SqliteConnection};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -137,7 +138,7 @@ impl House {
 
     /// Every alert, newest first.
     pub(crate) async fn alerts(&self) -> Vec<AlertRecord> {
-        let all = AlertFilter { statuses: Vec::new(), at_least: None, patient_id: None };
+        let all = AlertFilter::default();
         self.store.list_alerts(&all, 100, None).await.unwrap()
     }
 
@@ -161,6 +162,12 @@ impl House {
         messages.filter(|message| message.get("user_audio_chunk").is_none() && message["type"] != "pong").collect()
     }
 
+    /// A connection of its own to the database.
+    pub(crate) async fn database(&self) -> SqliteConnection {
+        let path = self.data.path().join("test.db");
+        SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap()
+    }
+
     /// Files in the folder of recordings.
     pub(crate) fn recordings(&self) -> Vec<PathBuf> {
         std::fs::read_dir(self.data.path().join("audio")).unwrap().map(|entry| entry.unwrap().path()).collect()
@@ -168,6 +175,13 @@ impl House {
 
     /// Sends what the agents service found in its last conversation, signed; gives the status of the answer.
     pub(crate) async fn report_found(&self, values: &[(&str, &str)]) -> u16 {
+        let status = self.send_found(values).await;
+        until("the report is worked in", async || self.store.waiting_post_calls().await.unwrap().is_empty()).await;
+        status
+    }
+
+    /// As [`Self::report_found`], without waiting for the report to be worked in.
+    pub(crate) async fn send_found(&self, values: &[(&str, &str)]) -> u16 {
         let found: serde_json::Map<String, Value> =
             values.iter().map(|(name, value)| ((*name).to_owned(), json!({"value": value}))).collect();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
@@ -178,9 +192,7 @@ impl House {
         let signature = sign(WEBHOOK_SECRET, body.as_bytes(), now);
         let url = format!("{}/elevenlabs/post-call", self.base);
         let request = reqwest::Client::new().post(url).header("ElevenLabs-Signature", signature).body(body);
-        let status = request.send().await.unwrap().status().as_u16();
-        until("the report is worked in", async || self.store.waiting_post_calls().await.unwrap().is_empty()).await;
-        status
+        request.send().await.unwrap().status().as_u16()
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod after_the_call;
+mod away;
 mod consent;
 mod emergencies;
 mod house;

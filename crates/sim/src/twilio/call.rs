@@ -3,6 +3,7 @@
 //! Every 20 ms, against absolute deadlines, the patient hears a frame and speaks one. Everything else (documents, socket
 //! messages, REST commands) is an event between two frames.
 
+use super::call_streams;
 use super::callbacks::Callbacks;
 use super::caller::{CallReport, Caller, EndedBy, TimelineEntry, Violation};
 use super::checker::Checker;
@@ -341,7 +342,7 @@ impl Call {
                 messages.extend(spoken.digit.map(|digit| stream.writer.dtmf(digit)));
             }
             for text in messages {
-                if stream.socket.try_send(ToSocket::Text(text)).is_err() && stream.checker.report(31930) {
+                if call_streams::is_too_slow(&stream.socket, text) && stream.checker.report(31930) {
                     let detail = "the server reads too slowly, audio dropped".to_owned();
                     self.report.violations.push(Violation { code: 31930, detail, at_ms: now });
                 }

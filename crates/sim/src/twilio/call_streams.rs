@@ -10,6 +10,7 @@ use super::socket::{self, FromSocket, ToSocket};
 use super::stream::{StreamWriter, Tracks, connected};
 use super::twiml::{StreamSpec, Verb};
 use crate::sound::{Activity, synth};
+use tokio::sync::mpsc;
 
 /// How long a dialled number rings and talks.
 const DIAL_MS: u64 = 2_000;
@@ -237,7 +238,7 @@ impl Call {
         let Some(stream) = self.streams.iter_mut().find(|stream| !stream.is_fork && stream.live) else { return };
         for name in due {
             let text = stream.writer.mark(&name);
-            if stream.socket.try_send(ToSocket::Text(text)).is_err() && stream.checker.report(31930) {
+            if is_too_slow(&stream.socket, text) && stream.checker.report(31930) {
                 let detail = "the server reads too slowly, a mark was dropped".to_owned();
                 self.report.violations.push(Violation { code: 31930, detail, at_ms: now });
             }
@@ -289,4 +290,10 @@ impl Call {
             self.report.spoken_bytes_sent = self.report.spoken.len() as u64;
         }
     }
+}
+
+/// Sends a message on; true when the server reads so slowly that there is no room for it. A server that has closed reads no
+/// more, and that is told by the end of the socket.
+pub(super) fn is_too_slow(socket: &mpsc::Sender<ToSocket>, text: String) -> bool {
+    matches!(socket.try_send(ToSocket::Text(text)), Err(mpsc::error::TrySendError::Full(_)))
 }

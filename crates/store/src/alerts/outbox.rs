@@ -6,14 +6,12 @@
 //! So every message leaves at least once, and whoever sends can look before sending a second time.
 
 use super::rows;
-use crate::db::Db;
+use crate::db::{Conn, Domain, Engine, Row, query};
 use crate::error::Doing;
 use crate::ids::{new_id, now_ms};
 use crate::{Result, Store, StoreError};
 use clinic::alerts::{AlertKind, AlertStatus, Channel, Delivery, DeliveryState, Next, Severity, Standing};
 use clinic::{AlertId, DeliveryId};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 
 const KIND: &str = "delivery";
 /// Bytes of a service's identifier or of an error code; longer ones are cut.
@@ -31,6 +29,11 @@ const CLAIMABLE: &str = "SELECT d.id, d.alert_id, d.step, d.contact, d.channel, 
      d.made_at_us, a.kind, a.severity, a.raised_at_us, a.occurrences FROM deliveries d JOIN alerts a ON a.id = d.alert_id \
      WHERE d.channel = $1 AND d.state IN ('waiting', 'sending') AND d.next_try_us <= $2 \
      ORDER BY a.severity DESC, d.next_try_us, d.id LIMIT $3";
+// Messages that another process is claiming are its own; nobody waits for them.
+const CLAIMABLE_LOCKED: &str = "SELECT d.id, d.alert_id, d.step, d.contact, d.channel, d.state, d.attempts, d.unsure, \
+     d.made_at_us, a.kind, a.severity, a.raised_at_us, a.occurrences FROM deliveries d JOIN alerts a ON a.id = d.alert_id \
+     WHERE d.channel = $1 AND d.state IN ('waiting', 'sending') AND d.next_try_us <= $2 \
+     ORDER BY a.severity DESC, d.next_try_us, d.id LIMIT $3 FOR UPDATE OF d SKIP LOCKED";
 const CLAIM: &str = "UPDATE deliveries SET state = 'sending', attempts = attempts + 1, unsure = $1, next_try_us = $2 \
      WHERE id = $3";
 const STATE: &str = "SELECT alert_id, climb, state, service_id FROM deliveries WHERE id = $1";
@@ -140,24 +143,24 @@ impl Store {
         limit: u32,
         decide: impl Fn(&Standing, &[Delivery]) -> Next + Send,
     ) -> Result<ClimbReport> {
-        let (Db::Sqlite(db), doing) = (&self.inner.db, "decide whom to tell");
-        let due = sqlx::query(DUE).bind(now_us).bind(i64::from(limit)).fetch_all(&db.readers).await.doing(doing)?;
+        let doing = "decide whom to tell";
+        let due = query(DUE).bind(now_us).bind(i64::from(limit)).fetch_all(self.read()).await.doing(doing)?;
         // Most looks find nothing, and need not wait for the writer's turn.
         if due.is_empty() {
             return Ok(ClimbReport::default());
         }
-        let mut tx = db.begin().await?;
-        let due = sqlx::query(DUE).bind(now_us).bind(i64::from(limit)).fetch_all(&mut *tx).await.doing(doing)?;
+        let mut tx = self.begin(Domain::Alerts).await?;
+        let due = query(DUE).bind(now_us).bind(i64::from(limit)).fetch_all(&mut *tx).await.doing(doing)?;
         let mut report = ClimbReport::default();
         for row in &due {
             let (id, severity) = (rows::alert_id(row)?, rows::severity(row)?);
             let climb: i64 = row.try_get("climb").doing(doing)?;
             let from_us = row.try_get("climb_from_us").doing(doing)?;
-            let so_far = sqlx::query(OF_CLIMB).bind(id.as_str()).bind(climb).fetch_all(&mut *tx).await.doing(doing)?;
+            let so_far = query(OF_CLIMB).bind(id.as_str()).bind(climb).fetch_all(&mut *tx).await.doing(doing)?;
             let so_far = so_far.iter().map(read_delivery).collect::<Result<Vec<_>>>()?;
             let next = decide(&Standing { severity, status: AlertStatus::Open, from_us }, &so_far);
             for action in &next.actions {
-                let made = sqlx::query(INSERT)
+                let made = query(INSERT)
                     .bind(new_id(now_ms())?)
                     .bind(id.as_str())
                     .bind(climb)
@@ -170,7 +173,7 @@ impl Store {
                     .doing(doing)?;
                 report.made += usize::try_from(made.rows_affected()).unwrap_or(0);
             }
-            sqlx::query(NEXT_STEP).bind(next.deadline_us).bind(id.as_str()).execute(&mut *tx).await.doing(doing)?;
+            query(NEXT_STEP).bind(next.deadline_us).bind(id.as_str()).execute(&mut *tx).await.doing(doing)?;
             if next.exhausted {
                 report.exhausted.push((id, severity));
             }
@@ -184,8 +187,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn look_at_alerts_again(&self, now_us: i64) -> Result<()> {
-        let Db::Sqlite(db) = &self.inner.db;
-        sqlx::query(LOOK_AGAIN).bind(now_us).execute(&db.writer).await.doing("look at the alerts again").map(drop)
+        let doing = "look at the alerts again";
+        let mut tx = self.begin(Domain::Alerts).await?;
+        query(LOOK_AGAIN).bind(now_us).execute(&mut tx).await.doing(doing)?;
+        tx.commit().await.doing(doing)
     }
 
     /// Claims up to `limit` messages of one channel for `lease_us`, the most urgent first.
@@ -199,18 +204,19 @@ impl Store {
         lease_us: i64,
         limit: u32,
     ) -> Result<Vec<ClaimedDelivery>> {
-        let (Db::Sqlite(db), doing) = (&self.inner.db, "claim messages");
-        let query = sqlx::query(CLAIMABLE).bind(channel.as_str()).bind(now_us).bind(i64::from(limit));
+        let doing = "claim messages";
+        let statement = query(CLAIMABLE).bind(channel.as_str()).bind(now_us).bind(i64::from(limit));
         // Most looks find nothing, and need not wait for the writer's turn.
-        if query.fetch_all(&db.readers).await.doing(doing)?.is_empty() {
+        if statement.fetch_all(self.read()).await.doing(doing)?.is_empty() {
             return Ok(Vec::new());
         }
-        let mut tx = db.begin().await?;
-        let query = sqlx::query(CLAIMABLE).bind(channel.as_str()).bind(now_us).bind(i64::from(limit));
-        let found = query.fetch_all(&mut *tx).await.doing(doing)?;
+        let mut tx = self.begin(Domain::None).await?;
+        let text = if tx.engine() == Engine::Postgres { CLAIMABLE_LOCKED } else { CLAIMABLE };
+        let statement = query(text).bind(channel.as_str()).bind(now_us).bind(i64::from(limit));
+        let found = statement.fetch_all(&mut *tx).await.doing(doing)?;
         let claimed = found.iter().map(read_claimed).collect::<Result<Vec<_>>>()?;
         for delivery in &claimed {
-            let claim = sqlx::query(CLAIM).bind(i64::from(delivery.unsure)).bind(now_us.saturating_add(lease_us));
+            let claim = query(CLAIM).bind(i64::from(delivery.unsure)).bind(now_us.saturating_add(lease_us));
             claim.bind(delivery.id.as_str()).execute(&mut *tx).await.doing(doing)?;
         }
         tx.commit().await.doing(doing)?;
@@ -223,18 +229,18 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Unavailable`].
     pub async fn settle_delivery(&self, id: &DeliveryId, outcome: &Outcome, now_us: i64) -> Result<()> {
-        let (Db::Sqlite(db), doing) = (&self.inner.db, "note what came of a message");
-        let mut tx = db.begin().await?;
+        let doing = "note what came of a message";
+        let mut tx = self.begin(Domain::Alerts).await?;
         let known = state_of(&mut tx, id).await?;
         if known.state != DeliveryState::Sending {
             return Ok(());
         }
         match outcome {
             Outcome::Hold { until_us } => {
-                sqlx::query(HOLD).bind(*until_us).bind(id.as_str()).execute(&mut *tx).await.doing(doing)?;
+                query(HOLD).bind(*until_us).bind(id.as_str()).execute(&mut *tx).await.doing(doing)?;
             }
             Outcome::Retry { at_us, error, unsure } => {
-                let retry = sqlx::query(RETRY).bind(*at_us).bind(i64::from(*unsure)).bind(cut(error));
+                let retry = query(RETRY).bind(*at_us).bind(i64::from(*unsure)).bind(cut(error));
                 retry.bind(id.as_str()).execute(&mut *tx).await.doing(doing)?;
             }
             Outcome::Sent { service_id } => {
@@ -264,8 +270,7 @@ impl Store {
         error: Option<&str>,
         now_us: i64,
     ) -> Result<bool> {
-        let Db::Sqlite(db) = &self.inner.db;
-        let mut tx = db.begin().await?;
+        let mut tx = self.begin(Domain::Alerts).await?;
         let known = state_of(&mut tx, id).await?;
         if known.service_id.as_deref().is_some_and(|ours| ours != cut(service_id)) {
             return Err(StoreError::NotFound { what: KIND });
@@ -283,8 +288,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn next_alert_work_us(&self) -> Result<Option<i64>> {
-        let (Db::Sqlite(db), doing) = (&self.inner.db, "look for alerts that are due");
-        let row = sqlx::query(NEXT_WORK).fetch_one(&db.readers).await.doing(doing)?;
+        let doing = "look for alerts that are due";
+        let row = query(NEXT_WORK).fetch_one(self.read()).await.doing(doing)?;
         row.try_get("at_us").doing(doing)
     }
 
@@ -293,9 +298,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     pub async fn alert_deliveries(&self, id: &AlertId) -> Result<Vec<DeliveryRecord>> {
-        let (Db::Sqlite(db), doing) = (&self.inner.db, "list the messages about an alert");
-        let rows = sqlx::query(OF_ALERT).bind(id.as_str()).fetch_all(&db.readers).await.doing(doing)?;
-        let read = |row: &SqliteRow| {
+        let doing = "list the messages about an alert";
+        let rows = query(OF_ALERT).bind(id.as_str()).fetch_all(self.read()).await.doing(doing)?;
+        let read = |row: &Row| {
             Ok(DeliveryRecord {
                 id: delivery_id(row)?,
                 climb: count(row, "climb")?,
@@ -315,9 +320,9 @@ struct Known {
     service_id: Option<String>,
 }
 
-async fn state_of(tx: &mut SqliteConnection, id: &DeliveryId) -> Result<Known> {
+async fn state_of(tx: &mut Conn, id: &DeliveryId) -> Result<Known> {
     let doing = "read a message";
-    let row = sqlx::query(STATE).bind(id.as_str()).fetch_optional(tx).await.doing(doing)?;
+    let row = query(STATE).bind(id.as_str()).fetch_optional(tx).await.doing(doing)?;
     let row = row.ok_or(StoreError::NotFound { what: KIND })?;
     Ok(Known {
         alert_id: row.try_get("alert_id").doing(doing)?,
@@ -328,7 +333,7 @@ async fn state_of(tx: &mut SqliteConnection, id: &DeliveryId) -> Result<Known> {
 }
 
 async fn move_to(
-    tx: &mut SqliteConnection,
+    tx: &mut Conn,
     id: &DeliveryId,
     known: &Known,
     state: DeliveryState,
@@ -337,17 +342,17 @@ async fn move_to(
     now_us: i64,
 ) -> Result<()> {
     let doing = "note what came of a message";
-    let moved = sqlx::query(MOVE).bind(state.as_str()).bind(service_id).bind(error);
+    let moved = query(MOVE).bind(state.as_str()).bind(service_id).bind(error);
     let moved = moved.bind(state.is_final().then_some(now_us)).bind(id.as_str());
     moved.execute(&mut *tx).await.doing(doing)?;
     if state == DeliveryState::Failed {
-        let soon = sqlx::query(NEXT_SOON).bind(now_us).bind(&known.alert_id).bind(known.climb);
+        let soon = query(NEXT_SOON).bind(now_us).bind(&known.alert_id).bind(known.climb);
         soon.execute(tx).await.doing(doing)?;
     }
     Ok(())
 }
 
-fn read_delivery(row: &SqliteRow) -> Result<Delivery> {
+fn read_delivery(row: &Row) -> Result<Delivery> {
     let doing = "read a message";
     Ok(Delivery {
         step: count(row, "step")?,
@@ -359,7 +364,7 @@ fn read_delivery(row: &SqliteRow) -> Result<Delivery> {
     })
 }
 
-fn read_claimed(row: &SqliteRow) -> Result<ClaimedDelivery> {
+fn read_claimed(row: &Row) -> Result<ClaimedDelivery> {
     let doing = "read a message";
     let damaged = || StoreError::corrupt("a message about an alert");
     let alert_id: String = row.try_get("alert_id").doing(doing)?;
@@ -381,22 +386,22 @@ fn read_claimed(row: &SqliteRow) -> Result<ClaimedDelivery> {
     })
 }
 
-fn delivery_id(row: &SqliteRow) -> Result<DeliveryId> {
+fn delivery_id(row: &Row) -> Result<DeliveryId> {
     let id: String = row.try_get("id").doing("read a message")?;
     DeliveryId::parse(&id).map_err(|_| StoreError::corrupt("the identifier of a message"))
 }
 
-fn channel(row: &SqliteRow) -> Result<Channel> {
+fn channel(row: &Row) -> Result<Channel> {
     let name: String = row.try_get("channel").doing("read a message")?;
     Channel::parse(&name).ok_or_else(|| StoreError::corrupt("the channel of a message"))
 }
 
-fn state(row: &SqliteRow) -> Result<DeliveryState> {
+fn state(row: &Row) -> Result<DeliveryState> {
     let name: String = row.try_get("state").doing("read a message")?;
     DeliveryState::parse(&name).ok_or_else(|| StoreError::corrupt("the state of a message"))
 }
 
-fn count(row: &SqliteRow, column: &'static str) -> Result<u32> {
+fn count(row: &Row, column: &'static str) -> Result<u32> {
     let value: i64 = row.try_get(column).doing("read a message")?;
     u32::try_from(value).map_err(|_| StoreError::corrupt("a number of a message"))
 }

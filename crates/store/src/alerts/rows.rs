@@ -1,25 +1,35 @@
 //! Alerts as they are read.
 
 use super::{KIND, content_place, occurrence_name, occurrence_place};
-use crate::db::Db;
+use crate::db::{Conn, Row, query};
 use crate::error::Doing;
 use crate::keys::DataKey;
+use crate::reach::{CareTeam, at_of, user_of, within_or_nobodys};
 use crate::vault::{Place, open_at};
 use crate::{Result, Store, StoreError};
 use clinic::alerts::{AlertKind, AlertStatus, Severity};
 use clinic::{AlertId, CallId, PatientId};
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 
-const GET: &str = "SELECT id, patient_id, call_id, kind, severity, status, content, key_id, wrapped_key, raised_at_us, \
-     last_at_us, occurrences, acknowledged_by, acknowledged_at_us, acknowledged_note, resolved_by, resolved_at_us, \
-     resolved_note FROM alerts WHERE id = $1";
+const GET: &str = "SELECT a.id AS id, a.patient_id AS patient_id, a.call_id AS call_id, a.kind AS kind, a.severity AS severity, \
+     a.status AS status, a.content AS content, k.key_id AS key_id, k.wrapped_key AS wrapped_key, \
+     a.raised_at_us AS raised_at_us, a.last_at_us AS last_at_us, a.occurrences AS occurrences, \
+     a.acknowledged_by AS acknowledged_by, a.acknowledged_at_us AS acknowledged_at_us, \
+     a.acknowledged_note AS acknowledged_note, a.resolved_by AS resolved_by, a.resolved_at_us AS resolved_at_us, \
+     a.resolved_note AS resolved_note FROM alerts a LEFT JOIN data_keys k ON k.kind = 'alert' AND k.id = a.id \
+     WHERE a.id = $1";
 // `~` sorts after every identifier, and an identifier begins with the time of its making.
-const LIST: &str = "SELECT id, patient_id, call_id, kind, severity, status, content, key_id, wrapped_key, raised_at_us, \
-     last_at_us, occurrences, acknowledged_by, acknowledged_at_us, acknowledged_note, resolved_by, resolved_at_us, \
-     resolved_note FROM alerts WHERE id < $1 AND status IN ($2, $3, $4) AND severity >= $5 \
-     AND ($6 = '' OR patient_id = $6) ORDER BY id DESC LIMIT $7";
+const LIST: &str = concat!(
+    "SELECT a.id AS id, a.patient_id AS patient_id, a.call_id AS call_id, a.kind AS kind, a.severity AS severity, \
+     a.status AS status, a.content AS content, k.key_id AS key_id, k.wrapped_key AS wrapped_key, \
+     a.raised_at_us AS raised_at_us, a.last_at_us AS last_at_us, a.occurrences AS occurrences, \
+     a.acknowledged_by AS acknowledged_by, a.acknowledged_at_us AS acknowledged_at_us, \
+     a.acknowledged_note AS acknowledged_note, a.resolved_by AS resolved_by, a.resolved_at_us AS resolved_at_us, \
+     a.resolved_note AS resolved_note FROM alerts a LEFT JOIN data_keys k ON k.kind = 'alert' AND k.id = a.id \
+     WHERE a.id < $1 AND a.status IN ($2, $3, $4) AND a.severity >= $5 AND ($6 = '' OR a.patient_id = $6) AND ",
+    within_or_nobodys!("a.patient_id", "$8", "$9"),
+    " ORDER BY a.id DESC LIMIT $7"
+);
 const OCCURRENCES: &str =
     "SELECT seq, call_id, severity, content, at_us FROM alert_occurrences WHERE alert_id = $1 ORDER BY seq";
 
@@ -32,6 +42,8 @@ pub struct AlertFilter {
     pub at_least: Option<Severity>,
     /// Only of this patient.
     pub patient_id: Option<PatientId>,
+    /// Only of the patients of this care team.
+    pub care_team: Option<CareTeam>,
 }
 
 /// What an alert says. PHI.
@@ -108,21 +120,21 @@ pub struct Occurrence {
     pub content: Option<AlertContent>,
 }
 
-pub(super) async fn get(reader: &mut SqliteConnection, id: &AlertId) -> Result<Option<SqliteRow>> {
-    sqlx::query(GET).bind(id.as_str()).fetch_optional(reader).await.doing("read an alert")
+pub(super) async fn get(reader: &mut Conn, id: &AlertId) -> Result<Option<Row>> {
+    query(GET).bind(id.as_str()).fetch_optional(reader).await.doing("read an alert")
 }
 
 pub(super) async fn list(
-    reader: &mut SqliteConnection,
+    reader: &mut Conn,
     filter: &AlertFilter,
     limit: u32,
     before: Option<&AlertId>,
-) -> Result<Vec<SqliteRow>> {
+) -> Result<Vec<Row>> {
     let all: &[AlertStatus] = &AlertStatus::ALL;
     let statuses = if filter.statuses.is_empty() { all } else { &filter.statuses };
     // Three places for three statuses; a shorter list repeats its members.
     let [first, second, third] = [0, 1, 2].map(|at| statuses.get(at % statuses.len()).map_or("", |s| s.as_str()));
-    sqlx::query(LIST)
+    query(LIST)
         .bind(before.map_or("~", AlertId::as_str))
         .bind(first)
         .bind(second)
@@ -130,6 +142,8 @@ pub(super) async fn list(
         .bind(i64::from(filter.at_least.map_or(0, Severity::rank)))
         .bind(filter.patient_id.as_ref().map_or("", PatientId::as_str))
         .bind(i64::from(limit))
+        .bind(user_of(filter.care_team.as_ref()))
+        .bind(at_of(filter.care_team.as_ref()))
         .fetch_all(reader)
         .await
         .doing("list the alerts")
@@ -141,12 +155,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Corrupt`].
     pub async fn alert_occurrences(&self, id: &AlertId) -> Result<Vec<Occurrence>> {
-        let (Db::Sqlite(db), doing) = (&self.inner.db, "read the occurrences of an alert");
-        let mut reader = db.readers.acquire().await.doing(doing)?;
+        let doing = "read the occurrences of an alert";
+        let mut reader = self.reader().await?;
         let alert = get(&mut reader, id).await?.ok_or(StoreError::NotFound { what: KIND })?;
         let key = self.key_of(&mut reader, id, &alert).await?;
-        let rows = sqlx::query(OCCURRENCES).bind(id.as_str()).fetch_all(&mut *reader).await.doing(doing)?;
-        let read = |row: &SqliteRow| {
+        let rows = query(OCCURRENCES).bind(id.as_str()).fetch_all(&mut *reader).await.doing(doing)?;
+        let read = |row: &Row| {
             let seq: i64 = row.try_get("seq").doing(doing)?;
             let sealed: Vec<u8> = row.try_get("content").doing(doing)?;
             let name = occurrence_name(id, seq);
@@ -160,7 +174,7 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
-    pub(super) async fn read_alert(&self, reader: &mut SqliteConnection, row: &SqliteRow) -> Result<AlertRecord> {
+    pub(super) async fn read_alert(&self, reader: &mut Conn, row: &Row) -> Result<AlertRecord> {
         let doing = "read an alert";
         let id = alert_id(row)?;
         let key = self.key_of(reader, &id, row).await?;
@@ -189,7 +203,7 @@ impl Store {
     }
 
     /// `None` when the patient was erased.
-    async fn key_of(&self, reader: &mut SqliteConnection, id: &AlertId, row: &SqliteRow) -> Result<Option<DataKey>> {
+    async fn key_of(&self, reader: &mut Conn, id: &AlertId, row: &Row) -> Result<Option<DataKey>> {
         let doing = "read the key of an alert";
         let key_id: Option<String> = row.try_get("key_id").doing(doing)?;
         let wrapped: Option<Vec<u8>> = row.try_get("wrapped_key").doing(doing)?;
@@ -209,7 +223,7 @@ fn open_content(key: Option<&DataKey>, place: Place<'_>, sealed: &[u8]) -> Resul
 }
 
 fn handled(
-    row: &SqliteRow,
+    row: &Row,
     id: &AlertId,
     key: Option<&DataKey>,
     [by, at_us, note]: [&'static str; 3],
@@ -229,28 +243,28 @@ fn handled(
     Ok(Some(Handled { by, at_us, note }))
 }
 
-pub(super) fn alert_id(row: &SqliteRow) -> Result<AlertId> {
+pub(super) fn alert_id(row: &Row) -> Result<AlertId> {
     let id: String = row.try_get("id").doing("read an alert")?;
     AlertId::parse(&id).map_err(|_| StoreError::corrupt("the identifier of an alert"))
 }
 
-pub(super) fn patient_id(row: &SqliteRow) -> Result<Option<PatientId>> {
+pub(super) fn patient_id(row: &Row) -> Result<Option<PatientId>> {
     let id: Option<String> = row.try_get("patient_id").doing("read an alert")?;
     id.map(|id| PatientId::parse(&id)).transpose().map_err(|_| StoreError::corrupt("the patient of an alert"))
 }
 
-fn call_id(row: &SqliteRow) -> Result<Option<CallId>> {
+fn call_id(row: &Row) -> Result<Option<CallId>> {
     let id: Option<String> = row.try_get("call_id").doing("read an alert")?;
     id.map(|id| CallId::parse(&id)).transpose().map_err(|_| StoreError::corrupt("the call of an alert"))
 }
 
-pub(super) fn severity(row: &SqliteRow) -> Result<Severity> {
+pub(super) fn severity(row: &Row) -> Result<Severity> {
     let rank: i64 = row.try_get("severity").doing("read an alert")?;
     let found = Severity::ALL.into_iter().find(|severity| i64::from(severity.rank()) == rank);
     found.ok_or_else(|| StoreError::corrupt("the severity of an alert"))
 }
 
-pub(super) fn status(row: &SqliteRow) -> Result<AlertStatus> {
+pub(super) fn status(row: &Row) -> Result<AlertStatus> {
     let name: String = row.try_get("status").doing("read an alert")?;
     AlertStatus::parse(&name).ok_or_else(|| StoreError::corrupt("the status of an alert"))
 }

@@ -14,9 +14,13 @@ use std::path::Path;
 /// Where the version stands in the file header.
 const VERSION_AT: usize = super::MAGIC.len();
 
+/// What a recording is read from: a file in the audio directory, or a copy fetched from elsewhere.
+trait Source: Read + Seek + Send + Sync {}
+impl<T: Read + Seek + Send + Sync> Source for T {}
+
 /// Reads the recording of one call, frame by frame.
 pub struct RecordingReader {
-    file: File,
+    source: Box<dyn Source>,
     id: CallId,
     key: DataKey,
     header_len: u64,
@@ -50,15 +54,24 @@ impl RecordingReader {
     /// [`StoreError::NotFound`] when the call has none, [`StoreError::Corrupt`] when it is not the recording of this
     /// call, [`StoreError::Unsupported`] when a newer version wrote it.
     pub fn open(dir: &Path, id: &CallId, key: DataKey) -> Result<Self> {
-        let mut file = match File::open(dir.join(file_name(id))) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(StoreError::NotFound { what: "recording" });
-            }
-            file => file.doing("open a recording")?,
-        };
+        match File::open(dir.join(file_name(id))) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(StoreError::NotFound { what: "recording" }),
+            file => Self::from_source(file.doing("open a recording")?, id, key),
+        }
+    }
+
+    /// Reads the recording of a call from anything that holds its bytes, from the first on.
+    ///
+    /// # Errors
+    /// As [`RecordingReader::open`], except that there is something to read.
+    pub fn from_source(
+        mut source: impl Read + Seek + Send + Sync + 'static,
+        id: &CallId,
+        key: DataKey,
+    ) -> Result<Self> {
         let expected = file_header(id);
         let mut header = vec![0u8; expected.len()];
-        let length = read_up_to(&mut file, &mut header).doing("read a recording")?;
+        let length = read_up_to(&mut source, &mut header).doing("read a recording")?;
         header.truncate(length);
         if !expected.starts_with(&header) {
             let other_version = header.get(..VERSION_AT) == expected.get(..VERSION_AT)
@@ -76,7 +89,7 @@ impl RecordingReader {
         // A writer killed before its header was whole left no frames.
         let state = if length < expected.len() { State::Torn } else { State::Reading };
         Ok(Self {
-            file,
+            source: Box::new(source),
             id: id.clone(),
             key,
             header_len: expected.len() as u64,
@@ -117,8 +130,8 @@ impl RecordingReader {
     /// # Errors
     /// [`StoreError::Unavailable`] when the file cannot be read.
     pub fn rewind(&mut self) -> Result<()> {
-        let length = self.file.metadata().doing("read a recording")?.len();
-        self.file.seek(SeekFrom::Start(self.header_len)).doing("read a recording")?;
+        let length = self.source.seek(SeekFrom::End(0)).doing("read a recording")?;
+        self.source.seek(SeekFrom::Start(self.header_len)).doing("read a recording")?;
         self.block.clear();
         self.used = 0;
         self.next_block = 0;
@@ -165,14 +178,14 @@ impl RecordingReader {
     /// Fills `self.block` with the plaintext of the block at the current place, and says how things stand.
     fn open_block(&mut self, index: u64) -> std::io::Result<State> {
         let mut header = [0u8; BLOCK_HEADER];
-        match read_up_to(&mut self.file, &mut header)? {
+        match read_up_to(&mut self.source, &mut header)? {
             0 => return Ok(State::Unfinished),
             BLOCK_HEADER => {}
             _ => return Ok(State::Torn),
         }
         let Some(fields) = BlockHeader::decode(&header) else {
             // After a power cut a file system may have lengthened the file without filling it.
-            let hollow = header == [0u8; BLOCK_HEADER] && rest_is_zero(&mut self.file)?;
+            let hollow = header == [0u8; BLOCK_HEADER] && rest_is_zero(&mut self.source)?;
             return Ok(if hollow { State::Torn } else { State::Damaged(index) });
         };
         let length = usize::try_from(fields.length).unwrap_or(usize::MAX);
@@ -180,7 +193,7 @@ impl RecordingReader {
             return Ok(State::Damaged(index));
         }
         self.block.resize(length, 0);
-        if read_up_to(&mut self.file, &mut self.block)? < length {
+        if read_up_to(&mut self.source, &mut self.block)? < length {
             return Ok(State::Torn);
         }
         block_aad(&mut self.aad, &self.id, index);
@@ -198,7 +211,7 @@ impl RecordingReader {
             return Ok(State::Reading);
         }
         // Nothing may follow the end: it would never be noticed as missing either.
-        Ok(if read_up_to(&mut self.file, &mut [0u8; 1])? == 0 { State::Finished } else { State::Damaged(index + 1) })
+        Ok(if read_up_to(&mut self.source, &mut [0u8; 1])? == 0 { State::Finished } else { State::Damaged(index + 1) })
     }
 }
 
@@ -213,7 +226,7 @@ fn damaged(id: &CallId, block: u64) -> StoreError {
 }
 
 /// Reads until `buffer` is full or the file ends, and says how many bytes came.
-fn read_up_to(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
+fn read_up_to(file: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
     let mut length = 0;
     while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
         match file.read(rest) {
@@ -226,7 +239,7 @@ fn read_up_to(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
     Ok(length)
 }
 
-fn rest_is_zero(file: &mut File) -> std::io::Result<bool> {
+fn rest_is_zero(file: &mut impl Read) -> std::io::Result<bool> {
     let mut chunk = [0u8; 4096];
     loop {
         let length = read_up_to(file, &mut chunk)?;

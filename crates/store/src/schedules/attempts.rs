@@ -2,15 +2,13 @@
 
 use super::FAR_US;
 use super::planned::{self, PlannedCall, PlannedState};
-use crate::db::Db;
+use crate::db::{Conn, Domain, Row, query, query_scalar};
 use crate::error::Doing;
 use crate::ids::new_id;
 use crate::vault::{Place, open_at, seal_at};
 use crate::{Result, Store, StoreError};
-use clinic::schedule::{Attempt, AttemptState, Decision};
+use clinic::schedule::{Attempt, AttemptState, Decision, Pace};
 use clinic::{AttemptId, PatientId, PlannedCallId};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 
 /// Planned calls that one [`Store::claim_attempt`] looks at.
 const LOOK_AT: i64 = 50;
@@ -33,23 +31,29 @@ const LINE_IN_USE: &str = "SELECT (SELECT COUNT(*) FROM call_attempts a JOIN pat
      WHERE a.line_free_us > $2 AND p.phone_hash = (SELECT phone_hash FROM patients WHERE id = $1)) \
      + (SELECT COUNT(*) FROM calls WHERE outcome = 'in_progress' AND patient_id = $1)";
 const BY_ID: &str = "SELECT a.id, a.planned_call_id, a.patient_id, a.number, a.state, a.claimed_at_us, a.settled_at_us, \
-     a.call_sid, p.key_id, p.wrapped_key FROM call_attempts a JOIN patients p ON p.id = a.patient_id WHERE a.id = $1";
+     a.call_sid, k.key_id, k.wrapped_key FROM call_attempts a \
+     LEFT JOIN data_keys k ON k.kind = 'patient' AND k.id = a.patient_id WHERE a.id = $1";
 const BY_SID: &str = "SELECT id FROM call_attempts WHERE call_sid_hash = $1";
 const OF_PLANNED: &str = "SELECT a.id, a.planned_call_id, a.patient_id, a.number, a.state, a.claimed_at_us, \
      a.settled_at_us, NULL AS call_sid FROM call_attempts a WHERE a.planned_call_id = $1 ORDER BY a.number";
 const TO_CHECK: &str = "SELECT a.id, a.planned_call_id, a.patient_id, a.number, a.state, a.claimed_at_us, \
-     a.settled_at_us, a.call_sid, p.key_id, p.wrapped_key FROM call_attempts a JOIN patients p ON p.id = a.patient_id \
+     a.settled_at_us, a.call_sid, k.key_id, k.wrapped_key FROM call_attempts a \
+     LEFT JOIN data_keys k ON k.kind = 'patient' AND k.id = a.patient_id \
      WHERE a.state IN ('claimed', 'placed') AND a.check_at_us <= $1 ORDER BY a.check_at_us, a.id LIMIT $2";
 const SET_SID: &str =
     "UPDATE call_attempts SET call_sid_hash = $1, call_sid = $2 WHERE id = $3 AND call_sid_hash IS NULL";
 const SET_PLACED: &str = "UPDATE call_attempts SET state = 'placed', check_at_us = $1 WHERE id = $2";
 const SET_STATE: &str = "UPDATE call_attempts SET state = $1, settled_at_us = $2, check_at_us = $3, line_free_us = $4 \
      WHERE id = $5";
-const SET_CHECK: &str = "UPDATE call_attempts SET check_at_us = $1 WHERE id = $2 AND state IN ('claimed', 'placed')";
+const SET_CHECK: &str = "UPDATE call_attempts SET check_at_us = $1 WHERE id = $2 AND check_at_us <= $3 \
+     AND state IN ('claimed', 'placed')";
 const RELEASE: &str = "DELETE FROM call_attempts WHERE id = $1 AND state = 'claimed' AND call_sid_hash IS NULL";
+const UNDER_WAY: &str = "SELECT (SELECT COUNT(*) FROM call_attempts WHERE state IN ('claimed', 'placed')) \
+     + (SELECT COUNT(*) FROM call_attempts WHERE line_free_us > $1) AS in_flight, \
+     (SELECT MAX(claimed_at_us) FROM call_attempts WHERE claimed_at_us <= $2) AS last_claim";
 const OUTGOING: &str = "SELECT (SELECT COUNT(*) FROM call_attempts WHERE state IN ('claimed', 'placed')) \
      + (SELECT COUNT(*) FROM call_attempts WHERE line_free_us > $1) AS in_flight, \
-     (SELECT MAX(claimed_at_us) FROM call_attempts) AS last_claim, \
+     (SELECT MAX(claimed_at_us) FROM call_attempts WHERE claimed_at_us <= $2) AS last_claim, \
      (SELECT MIN(next_at_us) FROM planned_calls WHERE state = 'open') AS next_call, \
      (SELECT MIN(next_plan_us) FROM schedules WHERE paused = 0 AND removed = 0) AS next_plan, \
      (SELECT MIN(check_at_us) FROM call_attempts WHERE state IN ('claimed', 'placed')) AS next_check, \
@@ -114,24 +118,36 @@ pub struct OutgoingState {
 
 impl Store {
     /// Claims the attempt that has been due for longest; its claim is durable when this returns. Calls that are missed or
-    /// cancelled are noted as such on the way. With `may_place` false nothing is claimed.
+    /// cancelled are noted as such on the way. Nothing is claimed beyond the pace, which all servers of a database keep
+    /// together, nor without one.
     ///
     /// `check_at_us` is when to ask what became of it, should nobody say.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
-    pub async fn claim_attempt(&self, now_us: i64, check_at_us: i64, may_place: bool) -> Result<Option<Claim>> {
-        let Db::Sqlite(db) = &self.inner.db;
+    pub async fn claim_attempt(&self, now_us: i64, check_at_us: i64, pace: Option<&Pace>) -> Result<Option<Claim>> {
         let doing = "claim an attempt";
-        let mut tx = db.begin().await?;
+        // Not row by row with SKIP LOCKED: the pace is of all claims, so that they have to be made one after the other.
+        let mut tx = self.begin(Domain::Schedules).await?;
+        let may_place = match pace {
+            None => false,
+            Some(pace) => {
+                let statement = query(UNDER_WAY).bind(now_us).bind(Pace::newest_us(now_us));
+                let row = statement.fetch_one(&mut *tx).await.doing(doing)?;
+                let in_flight: i64 = row.try_get("in_flight").doing(doing)?;
+                let last_us: Option<i64> = row.try_get("last_claim").doing(doing)?;
+                let in_flight = usize::try_from(in_flight).unwrap_or(usize::MAX);
+                pace.has_room(in_flight) && pace.wait_until(last_us, now_us).is_none()
+            }
+        };
         // While nothing may be placed, what waits to be must not hide calls whose time is over.
-        let query = sqlx::query_scalar(if may_place { DUE } else { CLOSED }).bind(now_us).bind(LOOK_AT);
-        let due: Vec<String> = query.fetch_all(&mut *tx).await.doing(doing)?;
+        let statement = query_scalar(if may_place { DUE } else { CLOSED }).bind(now_us).bind(LOOK_AT);
+        let due: Vec<String> = statement.fetch_all(&mut *tx).await.doing(doing)?;
         let mut claim = None;
         for id in &due {
             let call = planned::load(&mut tx, &planned::parse_id(id)?).await?;
             let Decision::Place { attempt } = planned::decide(&mut tx, &call, now_us).await? else { continue };
-            let in_use: i64 = sqlx::query_scalar(LINE_IN_USE)
+            let in_use: i64 = query_scalar(LINE_IN_USE)
                 .bind(call.patient_id.as_str())
                 .bind(now_us)
                 .fetch_one(&mut *tx)
@@ -155,13 +171,17 @@ impl Store {
     /// [`StoreError::Conflict`] when the attempt has another identifier, or the identifier another attempt;
     /// [`StoreError::NotFound`], [`StoreError::Sealed`].
     pub async fn attempt_placed(&self, id: &AttemptId, call_sid: &str, check_at_us: i64) -> Result<bool> {
-        let (Db::Sqlite(db), vault) = (&self.inner.db, &self.inner.vault);
+        let vault = &self.inner.vault;
         let doing = "note the identifier of a call";
         if !(1..=MAX_SID_BYTES).contains(&call_sid.len()) || !call_sid.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(StoreError::Invalid { what: "call_sid", expected: "1 to 128 printable ASCII characters" });
         }
-        let mut tx = db.begin().await?;
-        let row = sqlx::query(BY_ID).bind(id.as_str()).fetch_optional(&mut *tx).await.doing(doing)?;
+        // Several callbacks of every call come here, and an identifier that is noted stays: no need to wait for a turn.
+        if self.get_attempt(id).await?.call_sid.as_deref() == Some(call_sid) {
+            return Ok(false);
+        }
+        let mut tx = self.begin(Domain::Schedules).await?;
+        let row = query(BY_ID).bind(id.as_str()).fetch_optional(&mut *tx).await.doing(doing)?;
         let row = row.ok_or(StoreError::NotFound { what: KIND })?;
         let attempt = self.read_attempt(&row)?;
         match &attempt.call_sid {
@@ -170,16 +190,15 @@ impl Store {
             None => {}
         }
         let hash = vault.call_sid_hash(call_sid);
-        let other: Option<String> =
-            sqlx::query_scalar(BY_SID).bind(&hash).fetch_optional(&mut *tx).await.doing(doing)?;
+        let other: Option<String> = query_scalar(BY_SID).bind(&hash).fetch_optional(&mut *tx).await.doing(doing)?;
         if other.is_some() {
             return Err(StoreError::Conflict { what: "the call belongs to another attempt" });
         }
         let key = self.key_in_row(&row, attempt.patient_id.as_str())?;
         let sealed = seal_at(&key, sid_place(id), call_sid.as_bytes())?;
-        sqlx::query(SET_SID).bind(hash).bind(sealed).bind(id.as_str()).execute(&mut *tx).await.doing(doing)?;
+        query(SET_SID).bind(hash).bind(sealed).bind(id.as_str()).execute(&mut *tx).await.doing(doing)?;
         if attempt.state == AttemptState::Claimed {
-            sqlx::query(SET_PLACED).bind(check_at_us).bind(id.as_str()).execute(&mut *tx).await.doing(doing)?;
+            query(SET_PLACED).bind(check_at_us).bind(id.as_str()).execute(&mut *tx).await.doing(doing)?;
         }
         tx.commit().await.doing(doing)?;
         Ok(true)
@@ -197,20 +216,20 @@ impl Store {
         now_us: i64,
         line_free_us: i64,
     ) -> Result<bool> {
-        let Db::Sqlite(db) = &self.inner.db;
         let doing = "note what became of an attempt";
-        let mut tx = db.begin().await?;
-        let row = sqlx::query(BY_ID).bind(id.as_str()).fetch_optional(&mut *tx).await.doing(doing)?;
+        let mut tx = self.begin(Domain::Schedules).await?;
+        let row = query(BY_ID).bind(id.as_str()).fetch_optional(&mut *tx).await.doing(doing)?;
         let attempt = read(&row.ok_or(StoreError::NotFound { what: KIND })?)?;
         if state.is_in_flight() || !attempt.state.may_become(state) {
             return Ok(false);
         }
-        let update = sqlx::query(SET_STATE).bind(state.as_str()).bind(now_us).bind(FAR_US).bind(line_free_us);
+        let update = query(SET_STATE).bind(state.as_str()).bind(now_us).bind(FAR_US).bind(line_free_us);
         update.bind(id.as_str()).execute(&mut *tx).await.doing(doing)?;
         let call = planned::load(&mut tx, &attempt.planned_call_id).await?;
         let may_change = match call.state {
             PlannedState::Open | PlannedState::Done => true,
-            PlannedState::Missed => !call.is_reported,
+            // Nobody is called again of whom the staff knows already; that they were reached after all is noted.
+            PlannedState::Missed => !call.is_reported || state == AttemptState::Answered,
             PlannedState::Cancelled => false,
         };
         if may_change && let Decision::Place { .. } = planned::decide(&mut tx, &call, now_us).await? {
@@ -226,12 +245,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Unavailable`].
     pub async fn release_attempt(&self, id: &AttemptId, again_us: i64) -> Result<bool> {
-        let Db::Sqlite(db) = &self.inner.db;
         let doing = "release an attempt";
-        let mut tx = db.begin().await?;
-        let row = sqlx::query(BY_ID).bind(id.as_str()).fetch_optional(&mut *tx).await.doing(doing)?;
+        let mut tx = self.begin(Domain::Schedules).await?;
+        let row = query(BY_ID).bind(id.as_str()).fetch_optional(&mut *tx).await.doing(doing)?;
         let attempt = read(&row.ok_or(StoreError::NotFound { what: KIND })?)?;
-        let released = sqlx::query(RELEASE).bind(id.as_str()).execute(&mut *tx).await.doing(doing)?;
+        let released = query(RELEASE).bind(id.as_str()).execute(&mut *tx).await.doing(doing)?;
         if released.rows_affected() == 0 {
             return Ok(false);
         }
@@ -246,8 +264,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Sealed`] when its patient was erased, [`StoreError::Corrupt`].
     pub async fn get_attempt(&self, id: &AttemptId) -> Result<AttemptRecord> {
-        let Db::Sqlite(db) = &self.inner.db;
-        let row = sqlx::query(BY_ID).bind(id.as_str()).fetch_optional(&db.readers).await.doing("read an attempt")?;
+        let row = query(BY_ID).bind(id.as_str()).fetch_optional(self.read()).await.doing("read an attempt")?;
         self.read_attempt(&row.ok_or(StoreError::NotFound { what: KIND })?)
     }
 
@@ -256,10 +273,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn find_attempt_by_sid(&self, call_sid: &str) -> Result<Option<AttemptId>> {
-        let Db::Sqlite(db) = &self.inner.db;
         let hash = self.inner.vault.call_sid_hash(call_sid);
         let id: Option<String> =
-            sqlx::query_scalar(BY_SID).bind(hash).fetch_optional(&db.readers).await.doing("look up an attempt")?;
+            query_scalar(BY_SID).bind(hash).fetch_optional(self.read()).await.doing("look up an attempt")?;
         id.map(|id| parse_id(&id)).transpose()
     }
 
@@ -268,9 +284,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     pub async fn attempts_to_check(&self, now_us: i64, limit: u32) -> Result<Vec<AttemptRecord>> {
-        let Db::Sqlite(db) = &self.inner.db;
-        let query = sqlx::query(TO_CHECK).bind(now_us).bind(i64::from(limit));
-        let rows = query.fetch_all(&db.readers).await.doing("list attempts")?;
+        let statement = query(TO_CHECK).bind(now_us).bind(i64::from(limit));
+        let rows = statement.fetch_all(self.read()).await.doing("list attempts")?;
         let attempt = |row| match self.read_attempt(row) {
             // The patient was erased; what became of the call does not matter any more, but the attempt has to end.
             Err(StoreError::Sealed { .. }) => read(row),
@@ -279,14 +294,14 @@ impl Store {
         rows.iter().map(attempt).collect()
     }
 
-    /// Says when to ask again.
+    /// Says when to ask again, for somebody who is about to ask at `now_us`. False when another process asks already, or
+    /// nothing is to be asked any more.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    pub async fn check_attempt_at(&self, id: &AttemptId, check_at_us: i64) -> Result<()> {
-        let Db::Sqlite(db) = &self.inner.db;
-        let update = sqlx::query(SET_CHECK).bind(check_at_us).bind(id.as_str()).execute(&db.writer).await;
-        update.doing("postpone a question").map(drop)
+    pub async fn check_attempt_at(&self, id: &AttemptId, now_us: i64, check_at_us: i64) -> Result<bool> {
+        let update = query(SET_CHECK).bind(check_at_us).bind(id.as_str()).bind(now_us).execute(self.write()).await;
+        Ok(update.doing("postpone a question")?.rows_affected() == 1)
     }
 
     /// What there is to do about outgoing calls, and when.
@@ -294,9 +309,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn outgoing_state(&self, now_us: i64) -> Result<OutgoingState> {
-        let Db::Sqlite(db) = &self.inner.db;
         let doing = "read what calls are due";
-        let row = sqlx::query(OUTGOING).bind(now_us).fetch_one(&db.readers).await.doing(doing)?;
+        let statement = query(OUTGOING).bind(now_us).bind(Pace::newest_us(now_us));
+        let row = statement.fetch_one(self.read()).await.doing(doing)?;
         let time = |column| {
             let time: Option<i64> = row.try_get(column).doing(doing)?;
             Ok::<_, StoreError>(time.filter(|time| *time < FAR_US))
@@ -315,7 +330,7 @@ impl Store {
         })
     }
 
-    fn read_attempt(&self, row: &SqliteRow) -> Result<AttemptRecord> {
+    fn read_attempt(&self, row: &Row) -> Result<AttemptRecord> {
         let mut attempt = read(row)?;
         let sealed: Option<Vec<u8>> = row.try_get("call_sid").doing("read an attempt")?;
         if let Some(sealed) = sealed {
@@ -328,16 +343,10 @@ impl Store {
     }
 }
 
-async fn insert(
-    tx: &mut SqliteConnection,
-    call: &PlannedCall,
-    number: u32,
-    now_us: i64,
-    check_at_us: i64,
-) -> Result<Claim> {
+async fn insert(tx: &mut Conn, call: &PlannedCall, number: u32, now_us: i64, check_at_us: i64) -> Result<Claim> {
     let now_ms = u64::try_from(now_us / 1_000).unwrap_or_default();
     let id = parse_id(&new_id(now_ms)?)?;
-    sqlx::query(INSERT)
+    query(INSERT)
         .bind(id.as_str())
         .bind(call.id.as_str())
         .bind(call.patient_id.as_str())
@@ -352,24 +361,21 @@ async fn insert(
 }
 
 /// The attempts of a planned call, in order, without the identifiers of their calls.
-pub(super) async fn of_planned_call(
-    connection: &mut SqliteConnection,
-    id: &PlannedCallId,
-) -> Result<Vec<AttemptRecord>> {
-    let rows = sqlx::query(OF_PLANNED).bind(id.as_str()).fetch_all(connection).await.doing("read attempts")?;
+pub(super) async fn of_planned_call(connection: &mut Conn, id: &PlannedCallId) -> Result<Vec<AttemptRecord>> {
+    let rows = query(OF_PLANNED).bind(id.as_str()).fetch_all(connection).await.doing("read attempts")?;
     rows.iter().map(read).collect()
 }
 
-fn read(row: &SqliteRow) -> Result<AttemptRecord> {
+fn read(row: &Row) -> Result<AttemptRecord> {
     let doing = "read an attempt";
     let id: String = row.try_get("id").doing(doing)?;
     let damaged = |column: &str| StoreError::corrupt(format!("{column} of attempt {id}"));
-    let text = |column: &'static str| row.try_get::<String, _>(column).doing(doing);
+    let text = |column: &'static str| row.try_get::<String>(column).doing(doing);
     Ok(AttemptRecord {
         id: parse_id(&id)?,
         planned_call_id: planned::parse_id(&text("planned_call_id")?)?,
         patient_id: PatientId::parse(&text("patient_id")?).map_err(|_| damaged("patient_id"))?,
-        number: u32::try_from(row.try_get::<i64, _>("number").doing(doing)?).map_err(|_| damaged("number"))?,
+        number: u32::try_from(row.try_get::<i64>("number").doing(doing)?).map_err(|_| damaged("number"))?,
         state: AttemptState::parse(&text("state")?).ok_or_else(|| damaged("state"))?,
         claimed_at_us: row.try_get("claimed_at_us").doing(doing)?,
         settled_at_us: row.try_get("settled_at_us").doing(doing)?,

@@ -2,15 +2,13 @@
 
 use super::FAR_US;
 use super::attempts::{self, AttemptRecord};
-use crate::db::Db;
+use crate::db::{Conn, Domain, Row, query, query_scalar};
 use crate::error::Doing;
 use crate::ids::new_id;
 use crate::{Result, Store, StoreError};
 use clinic::schedule::{Attempt, CallingDay, Decision, Hold, MissedCall, MissedReason, Progress, RetryAfter};
 use clinic::{PatientId, PlannedCallId, ScheduleId};
 use jiff::civil::Date;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 
 const KIND: &str = "planned call";
 const INSERT: &str = "INSERT INTO planned_calls (id, patient_id, schedule_id, planned_for, opens_at_us, closes_at_us, \
@@ -115,14 +113,10 @@ pub(super) struct NewPlannedCall<'a> {
 }
 
 /// Adds a planned call; `None` when there is one for that day already.
-pub(super) async fn insert(
-    tx: &mut SqliteConnection,
-    new: &NewPlannedCall<'_>,
-    now_us: i64,
-) -> Result<Option<PlannedCallId>> {
+pub(super) async fn insert(tx: &mut Conn, new: &NewPlannedCall<'_>, now_us: i64) -> Result<Option<PlannedCallId>> {
     let now_ms = u64::try_from(now_us / 1_000).unwrap_or_default();
     let id = PlannedCallId::parse(&new_id(now_ms)?).map_err(|_| StoreError::corrupt("a new identifier"))?;
-    let inserted = sqlx::query(INSERT)
+    let inserted = query(INSERT)
         .bind(id.as_str())
         .bind(new.patient_id.as_str())
         .bind(new.schedule_id.map(ScheduleId::as_str))
@@ -147,14 +141,16 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] when such a call is waiting already, [`StoreError::NotFound`] for the patient.
     pub async fn plan_call_now(&self, patient: &PatientId, day: CallingDay, now_us: i64) -> Result<PlannedCallId> {
-        let Db::Sqlite(db) = &self.inner.db;
-        let mut tx = db.begin().await?;
+        let mut tx = self.begin(Domain::Schedules).await?;
         self.patient_key(&mut tx, patient).await?;
         let (schedule_id, retry_after) = (None, RetryAfter::default());
         let new = NewPlannedCall { patient_id: patient, schedule_id, day, max_attempts: 1, retry_after };
         let id = insert(&mut tx, &new, now_us).await?;
+        let id = id.ok_or(StoreError::Conflict { what: "a call to this patient is being placed already" })?;
+        let entry = self.entry("call.place").object("planned_call", &id).patient(Some(patient));
+        self.tell(&mut tx, &[entry]).await?;
         tx.commit().await.doing("plan a call")?;
-        id.ok_or(StoreError::Conflict { what: "a call to this patient is being placed already" })
+        Ok(id)
     }
 
     /// Takes back a planned call of which no attempt was made. False when it is too late.
@@ -162,13 +158,14 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Unavailable`].
     pub async fn cancel_planned_call(&self, id: &PlannedCallId) -> Result<bool> {
-        let Db::Sqlite(db) = &self.inner.db;
-        let mut tx = db.begin().await?;
+        let mut tx = self.begin(Domain::Schedules).await?;
         let call = load(&mut tx, id).await?;
         if call.state != PlannedState::Open || !call.attempts.is_empty() {
             return Ok(false);
         }
         update(&mut tx, id, PlannedState::Cancelled, None, FAR_US).await?;
+        let entry = self.entry("call.cancel").object("planned_call", id).patient(Some(&call.patient_id));
+        self.tell(&mut tx, &[entry]).await?;
         tx.commit().await.doing("cancel a planned call")?;
         Ok(true)
     }
@@ -178,8 +175,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Corrupt`].
     pub async fn get_planned_call(&self, id: &PlannedCallId) -> Result<PlannedCall> {
-        let Db::Sqlite(db) = &self.inner.db;
-        let mut connection = db.readers.acquire().await.doing("read a planned call")?;
+        let mut connection = self.reader().await?;
         load(&mut connection, id).await
     }
 
@@ -188,10 +184,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     pub async fn list_planned_calls(&self, patient: &PatientId, limit: u32) -> Result<Vec<PlannedCall>> {
-        let Db::Sqlite(db) = &self.inner.db;
-        let mut connection = db.readers.acquire().await.doing("list planned calls")?;
-        let query = sqlx::query_scalar(LIST).bind(patient.as_str()).bind(i64::from(limit.min(crate::MAX_PAGE)));
-        let ids: Vec<String> = query.fetch_all(&mut *connection).await.doing("list planned calls")?;
+        let mut connection = self.reader().await?;
+        let statement = query_scalar(LIST).bind(patient.as_str()).bind(i64::from(limit.min(crate::MAX_PAGE)));
+        let ids: Vec<String> = statement.fetch_all(&mut *connection).await.doing("list planned calls")?;
         let mut calls = Vec::with_capacity(ids.len());
         for id in &ids {
             calls.push(load(&mut connection, &parse_id(id)?).await?);
@@ -207,10 +202,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     pub async fn unreported_missed_calls(&self, limit: u32) -> Result<Vec<MissedCall>> {
-        let Db::Sqlite(db) = &self.inner.db;
-        let mut connection = db.readers.acquire().await.doing("list missed calls")?;
-        let query = sqlx::query_scalar(MISSED).bind(i64::from(limit.min(crate::MAX_PAGE)));
-        let ids: Vec<String> = query.fetch_all(&mut *connection).await.doing("list missed calls")?;
+        let mut connection = self.reader().await?;
+        let statement = query_scalar(MISSED).bind(i64::from(limit.min(crate::MAX_PAGE)));
+        let ids: Vec<String> = statement.fetch_all(&mut *connection).await.doing("list missed calls")?;
         let mut missed = Vec::with_capacity(ids.len());
         for id in &ids {
             let call = load(&mut connection, &parse_id(id)?).await?;
@@ -230,14 +224,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`]; calling it again is harmless.
     pub async fn missed_call_reported(&self, id: &PlannedCallId, now_us: i64) -> Result<()> {
-        let Db::Sqlite(db) = &self.inner.db;
-        let update = sqlx::query(REPORTED).bind(now_us).bind(id.as_str()).execute(&db.writer).await;
-        update.doing("note a reported call").map(drop)
+        let doing = "note a reported call";
+        let mut tx = self.begin(Domain::Schedules).await?;
+        query(REPORTED).bind(now_us).bind(id.as_str()).execute(&mut tx).await.doing(doing)?;
+        tx.commit().await.doing(doing)
     }
 }
 
 /// Decides about a call again and writes down what follows. The decision comes back.
-pub(super) async fn decide(tx: &mut SqliteConnection, call: &PlannedCall, now_us: i64) -> Result<Decision> {
+pub(super) async fn decide(tx: &mut Conn, call: &PlannedCall, now_us: i64) -> Result<Decision> {
     let decision = call.decide(now_us);
     let (state, reason, next_at_us) = match decision {
         Decision::Place { .. } => (PlannedState::Open, None, now_us),
@@ -253,15 +248,15 @@ pub(super) async fn decide(tx: &mut SqliteConnection, call: &PlannedCall, now_us
     }
     if state == PlannedState::Missed && call.schedule_id.is_none() {
         // Whoever asked for it by hand sees what became of it.
-        sqlx::query(REPORTED).bind(now_us).bind(call.id.as_str()).execute(tx).await.doing("note a missed call")?;
+        query(REPORTED).bind(now_us).bind(call.id.as_str()).execute(tx).await.doing("note a missed call")?;
     }
     Ok(decision)
 }
 
 /// Decides again about the open calls of a schedule that was paused, resumed or removed.
-pub(super) async fn decide_open_calls(tx: &mut SqliteConnection, schedule: &ScheduleId, now_us: i64) -> Result<()> {
-    let query = sqlx::query_scalar(OPEN_OF_SCHEDULE).bind(schedule.as_str());
-    let ids: Vec<String> = query.fetch_all(&mut *tx).await.doing("list planned calls")?;
+pub(super) async fn decide_open_calls(tx: &mut Conn, schedule: &ScheduleId, now_us: i64) -> Result<()> {
+    let statement = query_scalar(OPEN_OF_SCHEDULE).bind(schedule.as_str());
+    let ids: Vec<String> = statement.fetch_all(&mut *tx).await.doing("list planned calls")?;
     for id in &ids {
         let call = load(tx, &parse_id(id)?).await?;
         if let Decision::Place { .. } = decide(tx, &call, now_us).await? {
@@ -272,24 +267,24 @@ pub(super) async fn decide_open_calls(tx: &mut SqliteConnection, schedule: &Sche
 }
 
 /// Says when there is something to decide about an open call.
-pub(super) async fn set_next(tx: &mut SqliteConnection, id: &PlannedCallId, next_at_us: i64) -> Result<()> {
+pub(super) async fn set_next(tx: &mut Conn, id: &PlannedCallId, next_at_us: i64) -> Result<()> {
     update(tx, id, PlannedState::Open, None, next_at_us).await
 }
 
 async fn update(
-    tx: &mut SqliteConnection,
+    tx: &mut Conn,
     id: &PlannedCallId,
     state: PlannedState,
     reason: Option<MissedReason>,
     next_at_us: i64,
 ) -> Result<()> {
-    let query = sqlx::query(UPDATE).bind(state.as_str()).bind(reason.map(MissedReason::as_str));
-    query.bind(next_at_us).bind(id.as_str()).execute(tx).await.doing("note what became of a call").map(drop)
+    let statement = query(UPDATE).bind(state.as_str()).bind(reason.map(MissedReason::as_str));
+    statement.bind(next_at_us).bind(id.as_str()).execute(tx).await.doing("note what became of a call").map(drop)
 }
 
 /// A planned call with its attempts.
-pub(super) async fn load(connection: &mut SqliteConnection, id: &PlannedCallId) -> Result<PlannedCall> {
-    let row = sqlx::query(GET).bind(id.as_str()).fetch_optional(&mut *connection).await.doing("read a planned call")?;
+pub(super) async fn load(connection: &mut Conn, id: &PlannedCallId) -> Result<PlannedCall> {
+    let row = query(GET).bind(id.as_str()).fetch_optional(&mut *connection).await.doing("read a planned call")?;
     let mut call = read(&row.ok_or(StoreError::NotFound { what: KIND })?)?;
     call.attempts = attempts::of_planned_call(connection, id).await?;
     Ok(call)
@@ -299,14 +294,14 @@ pub(super) fn parse_id(id: &str) -> Result<PlannedCallId> {
     PlannedCallId::parse(id).map_err(|_| StoreError::corrupt("the identifier of a planned call"))
 }
 
-fn read(row: &SqliteRow) -> Result<PlannedCall> {
+fn read(row: &Row) -> Result<PlannedCall> {
     let doing = "read a planned call";
     let id: String = row.try_get("id").doing(doing)?;
     let damaged = |column: &str| StoreError::corrupt(format!("{column} of planned call {id}"));
-    let text = |column: &'static str| row.try_get::<String, _>(column).doing(doing);
+    let text = |column: &'static str| row.try_get::<String>(column).doing(doing);
     let schedule_id: Option<String> = row.try_get("schedule_id").doing(doing)?;
     let reason: Option<String> = row.try_get("reason").doing(doing)?;
-    let flag = |column| row.try_get::<i64, _>(column).doing(doing).map(|value| value != 0);
+    let flag = |column| row.try_get::<i64>(column).doing(doing).map(|value| value != 0);
     let state = text("state")?;
     Ok(PlannedCall {
         id: parse_id(&id)?,
@@ -316,7 +311,7 @@ fn read(row: &SqliteRow) -> Result<PlannedCall> {
         opens_at_us: row.try_get("opens_at_us").doing(doing)?,
         closes_at_us: row.try_get("closes_at_us").doing(doing)?,
         first_due_us: row.try_get("first_due_us").doing(doing)?,
-        max_attempts: u32::try_from(row.try_get::<i64, _>("max_attempts").doing(doing)?)
+        max_attempts: u32::try_from(row.try_get::<i64>("max_attempts").doing(doing)?)
             .map_err(|_| damaged("max_attempts"))?,
         retry_after: serde_json::from_str(&text("retry_after")?).map_err(|_| damaged("retry_after"))?,
         state: PlannedState::ALL.into_iter().find(|s| s.as_str() == state).ok_or_else(|| damaged("state"))?,
@@ -327,6 +322,6 @@ fn read(row: &SqliteRow) -> Result<PlannedCall> {
             (_, true) => Hold::Paused,
             _ => Hold::None,
         },
-        is_reported: row.try_get::<Option<i64>, _>("reported_at_us").doing(doing)?.is_some(),
+        is_reported: row.try_get::<Option<i64>>("reported_at_us").doing(doing)?.is_some(),
     })
 }

@@ -25,6 +25,15 @@ pub(super) fn welcome(world: &World) -> anyhow::Result<()> {
     output::line("")
 }
 
+/// How to become the administrator of the demonstration, as long as nobody is.
+pub(super) async fn first_link(world: &World) -> anyhow::Result<()> {
+    let now_us = jiff::Timestamp::now().as_microsecond();
+    if let Some(link) = server::auth::first_link(&world.store, &world.base_url(), now_us).await? {
+        output::line(&format!("sign-in  {}  (sets up the account admin, once)\n", link.as_str()))?;
+    }
+    Ok(())
+}
+
 /// What the past weeks of calls showed, patient by patient.
 pub(super) fn courses(courses: &[Course]) -> anyhow::Result<()> {
     for course in courses {

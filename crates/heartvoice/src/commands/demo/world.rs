@@ -5,6 +5,7 @@ use super::history::{self, Course};
 use super::port_of_environment;
 use crate::commands::fresh_seed;
 use crate::commands::keys::hex;
+use crate::commands::one_server::OnlyServer;
 use crate::failure::bad_input;
 use anyhow::Context;
 use clinic::{NewPatient, Patient, PhoneNumber, schedule};
@@ -43,6 +44,7 @@ pub(super) struct World {
     data: DataDir,
     patients: Vec<(Patient, Role)>,
     seed: u64,
+    _only_server: OnlyServer,
 }
 
 /// Where the data is, and whether it goes away.
@@ -68,7 +70,9 @@ impl World {
             database_url: format!("sqlite://{}", data.path().join("heartvoice.db").display()),
             audio_dir: data.path().join("audio"),
         };
+        let database_url = config.database_url.clone();
         let store = Store::open(config, key).await.context("cannot open the store of the demo")?;
+        let only_server = OnlyServer::of(&database_url)?;
         store.recover(jiff::Timestamp::now().as_microsecond()).await.context("cannot tidy up after the last run")?;
         let patients = add_patients(&store, patients).await?;
 
@@ -104,7 +108,7 @@ impl World {
             ..Settings::local(address)
         };
         let server = Server::start_on(listener, settings, store.clone())?;
-        Ok(Self { store, server, agent, twilio, data, patients, seed: fresh_seed() })
+        Ok(Self { store, server, agent, twilio, data, patients, seed: fresh_seed(), _only_server: only_server })
     }
 
     /// Where the server is reached.

@@ -7,7 +7,7 @@ use crate::outgoing::hearing::{News, hear, note_sid};
 use crate::outgoing::line::{Answer, Question};
 use crate::twilio_rest::TwilioError;
 use call::twilio::webhook::{AnsweredBy, CallStatus};
-use clinic::schedule::{AttemptState, MissedCall};
+use clinic::schedule::{AttemptState, MissedCall, Pace};
 use clinic::{CallId, CallOutcome, Direction, PatientId, PlannedCallId};
 use jiff::civil::Date;
 use std::cmp::Reverse;
@@ -126,7 +126,7 @@ impl World {
             people.insert(patient.id.clone(), Person { id: patient.id, number, table });
         }
         Self {
-            process: Some(Dispatcher::resume(store.clone(), trouble.at_once, start_us()).await.unwrap()),
+            process: Some(Dispatcher::new(store.clone(), Pace::new(trouble.at_once, 1))),
             folder,
             store,
             process_number: 0,
@@ -181,7 +181,7 @@ impl World {
         self.store = open_store(&self.folder).await;
         self.store.recover(now_us).await.unwrap();
         self.process_number += 1;
-        self.process = Some(Dispatcher::resume(self.store.clone(), self.trouble.at_once, now_us).await.unwrap());
+        self.process = Some(Dispatcher::new(self.store.clone(), Pace::new(self.trouble.at_once, 1)));
         self.wake_at_us = now_us;
     }
 

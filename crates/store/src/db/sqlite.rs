@@ -1,12 +1,9 @@
-//! The database behind the store: opening, settings, migrations.
-//!
-//! Query texts live beside the functions that use them. They keep to a subset that SQLite and PostgreSQL share: `$1`
-//! placeholders, integers, texts and blobs, times as integer microseconds, row values, `ON CONFLICT DO NOTHING`.
+//! SQLite: one file on this machine, write-ahead log, one writer.
 
-use crate::{Result, StoreError, error::Doing};
-use sqlx::migrate::{Migration, MigrationType, Migrator};
+use super::invalid_address;
+use crate::{Result, error::Doing};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{SqlStr, Sqlite, Transaction};
+use sqlx::{Sqlite, Transaction};
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
@@ -20,13 +17,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request waits for its turn. A thousand calls writing at once are served well within it.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The database engines this crate can use. Every match on it is exhaustive on purpose: the next engine announces itself
-/// to each place that has to know.
-pub(crate) enum Db {
-    /// SQLite in a file (or in memory, for tests).
-    Sqlite(SqliteDb),
-}
-
 /// SQLite allows one writer at a time, so there is one connection for it: requests queue here in order, rather than
 /// collide in the file.
 pub(crate) struct SqliteDb {
@@ -34,42 +24,16 @@ pub(crate) struct SqliteDb {
     pub(crate) readers: SqlitePool,
 }
 
-impl Db {
-    pub(crate) async fn open(database_url: &str) -> Result<Self> {
-        if ["postgres:", "postgresql:"].iter().any(|scheme| database_url.starts_with(scheme)) {
-            return Err(StoreError::Unsupported {
-                what: "a PostgreSQL DATABASE_URL",
-                instead: "set DATABASE_URL to sqlite://PATH",
-            });
-        }
-        let db = SqliteDb::open(database_url).await?;
-        // Inside a write lock, because two processes that start at once would both find the schema missing. The direct form
-        // of `run`: the other one makes a future that cannot be sent to another thread.
-        let mut tx = db.begin().await?;
-        migrator().run_direct(None, &mut *tx, false).await.doing("bring the database schema up to date")?;
-        tx.commit().await.doing("bring the database schema up to date")?;
-        Ok(Self::Sqlite(db))
-    }
-
-    pub(crate) async fn close(&self) {
-        let Self::Sqlite(db) = self;
-        db.readers.close().await;
-        db.writer.close().await;
-    }
-}
-
 impl SqliteDb {
-    async fn open(database_url: &str) -> Result<Self> {
-        let invalid =
-            StoreError::Invalid { what: "DATABASE_URL", expected: "sqlite://PATH, such as sqlite://heartvoice.db" };
+    pub(super) async fn open(database_url: &str) -> Result<Self> {
         if !database_url.starts_with("sqlite:") {
-            return Err(invalid);
+            return Err(invalid_address());
         }
-        let Ok(options) = SqliteConnectOptions::from_str(database_url) else { return Err(invalid) };
+        let Ok(options) = SqliteConnectOptions::from_str(database_url) else { return Err(invalid_address()) };
         let path = database_url.trim_start_matches("sqlite:").trim_start_matches("//");
         let in_memory = path == ":memory:" || database_url.contains("mode=memory");
         if path.is_empty() {
-            return Err(invalid);
+            return Err(invalid_address());
         }
         if !in_memory {
             create_private_file(options.get_filename()).doing("create the database file")?;
@@ -103,7 +67,7 @@ impl SqliteDb {
 
     /// Begins a transaction that already holds the write lock: one that read first and asked for it later could be refused
     /// half-way when another process writes in between.
-    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
+    pub(super) async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
         self.writer.begin_with("BEGIN IMMEDIATE").await.doing("begin a transaction")
     }
 }
@@ -119,18 +83,4 @@ fn create_private_file(path: &Path) -> std::io::Result<()> {
         create_private_dir(parent)?;
     }
     OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
-}
-
-fn migrator() -> Migrator {
-    let files = [
-        (1, "initial", include_str!("../migrations/sqlite/0001_initial.sql")),
-        (2, "visits", include_str!("../migrations/sqlite/0002_visits.sql")),
-        (3, "schedules", include_str!("../migrations/sqlite/0003_schedules.sql")),
-        (4, "alerts", include_str!("../migrations/sqlite/0004_alerts.sql")),
-        (5, "conversations", include_str!("../migrations/sqlite/0005_conversations.sql")),
-    ];
-    let migrations = files.into_iter().map(|(number, name, sql)| {
-        Migration::new(number, name.into(), MigrationType::Simple, SqlStr::from_static(sql), false)
-    });
-    Migrator::with_migrations(migrations.collect())
 }
