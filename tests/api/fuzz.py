@@ -272,7 +272,8 @@ def main():
                     let_in = {operation for operation, answers in table.items() if operation != "getOpenApi" and any(s < 400 for s in answers)}
                     check.want("nobody gets anything without a login", not let_in, let_in)
             # These were asked with success before: whoever asks now belongs to every care team, and alerts are resolved early.
-            by_hand = {"breakGlass", "acknowledgeAlert", "erasePatient", "exportPatient"}
+            # Calls are placed by day only, where the patient is; the access matrix places them where it is noon.
+            by_hand = {"breakGlass", "acknowledgeAlert", "erasePatient", "exportPatient", "placeCall"}
             never = sorted(operation for operation in operations - by_hand if not any(status < 300 for status in seen.get(operation, ())))
             check.want(f"of {len(operations)} operations, every one was also asked with success", not never, never)
             for who, person in people.items():
