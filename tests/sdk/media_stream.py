@@ -73,7 +73,7 @@ def sign_handshakes():
 
 async def telephone(url, parameters, call_sid):
     identity = StreamIdentity(account_sid=ACCOUNT, call_sid=call_sid)
-    config = SessionConfig(custom_parameters=parameters, response_timeout_s=15, quiet_period_s=2, max_drain_s=20)
+    config = SessionConfig(custom_parameters=parameters, response_timeout_s=15, quiet_period_s=6, max_drain_s=20)
     result = await Session(url, frames(), config=config, identity=identity).run()
     return CallReport(result=result, metrics=compute(result))
 

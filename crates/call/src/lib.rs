@@ -6,12 +6,14 @@
 //! vocabularies it speaks: [`twilio::message`] towards the phone and [`agent::elevenlabs`] towards the voice agent.
 
 pub mod agent;
+pub mod bridge;
 pub mod encounter;
 pub mod engine;
 mod floor;
 mod json;
 mod message_error;
 mod playout;
+pub mod script;
 pub mod ticket;
 pub mod time;
 pub mod twilio;

@@ -38,6 +38,9 @@ const ECHO_MAX_MS: u64 = 1_500;
 
 const BYTES_PER_MS: u64 = 8;
 
+/// Number of what is said by ourselves; replies count from 1.
+const OWN_TURN: u32 = 0;
+
 /// What to do towards the phone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Send {
@@ -66,7 +69,7 @@ struct Turn {
     heard_bytes: u64,
     /// No more audio will come: the agent said so, or a newer reply began.
     complete: bool,
-    /// When the last mark that came back was echoed.
+    /// When the last mark that came back was echoed; before that, when its first audio came.
     heard_at: Tick,
 }
 
@@ -118,6 +121,20 @@ pub(crate) struct Playout {
     newest_event: Option<i64>,
     dropped_bytes: u64,
     last_gap_ms: Option<u64>,
+    figures: Figures,
+}
+
+/// How playing went so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Figures {
+    /// Replies that were begun to be played, and how long their first sound waited here, together and at most.
+    pub(crate) replies: u32,
+    pub(crate) delay_us: u64,
+    pub(crate) delay_max_us: u64,
+    /// Times a reply ran dry, and how long the caller waited.
+    pub(crate) underruns: u32,
+    pub(crate) underrun_ms: u64,
+    pub(crate) depth_max_ms: u64,
 }
 
 impl Playout {
@@ -140,12 +157,18 @@ impl Playout {
             newest_event: None,
             dropped_bytes: 0,
             last_gap_ms: None,
+            figures: Figures { depth_max_ms: DEPTH_MIN_MS, ..Figures::default() },
         }
     }
 
     /// Replies that began so far.
     pub(crate) fn turns_begun(&self) -> u32 {
         self.turns_begun
+    }
+
+    /// How playing went so far.
+    pub(crate) fn figures(&self) -> Figures {
+        self.figures
     }
 
     /// Present depth of the adaptive buffer.
@@ -173,6 +196,11 @@ impl Playout {
     pub(crate) fn is_speaking(&self, now: Tick) -> bool {
         let unheard = self.marks.iter().any(|mark| !mark.cancelled) && now < self.play_end.plus_ms(ECHO_MAX_MS);
         !self.queue.is_empty() || now < self.play_end || unheard
+    }
+
+    /// True while there is a reply of the agent of which it was not told yet how much was heard.
+    pub(crate) fn has_replies(&self) -> bool {
+        self.turns.iter().any(|turn| turn.number != OWN_TURN)
     }
 
     /// When the phone will have played all there is; `None` while audio still waits to be sent.
@@ -231,6 +259,9 @@ impl Playout {
                 self.depth_ms = (self.depth_ms + gap_ms + MESSAGE_MS).min(DEPTH_MAX_MS);
                 self.smooth_ms = 0;
                 self.last_gap_ms = Some(gap_ms);
+                self.figures.underruns += 1;
+                self.figures.underrun_ms += gap_ms;
+                self.figures.depth_max_ms = self.figures.depth_max_ms.max(self.depth_ms);
             }
             self.flowing = false;
         }
@@ -247,6 +278,25 @@ impl Playout {
         self.queued_bytes += ulaw.len();
         self.queue.push_back((number, ulaw));
         Ok(())
+    }
+
+    /// Says something of our own, after whatever waits. It is no reply of the agent: nobody is told what was heard of it.
+    pub(crate) fn push_own(&mut self, now: Tick, ulaw: Vec<u8>) {
+        if ulaw.is_empty() || self.queued_bytes + ulaw.len() > BUFFER_MAX_BYTES {
+            return;
+        }
+        self.complete(None);
+        self.turns.push_back(Turn {
+            number: OWN_TURN,
+            event_id: i64::MIN,
+            received_bytes: ulaw.len() as u64,
+            sent_bytes: 0,
+            heard_bytes: 0,
+            complete: true,
+            heard_at: now,
+        });
+        self.queued_bytes += ulaw.len();
+        self.queue.push_back((OWN_TURN, ulaw));
     }
 
     /// Another conversation begins, whose ids start anew: what was stale in the old one says nothing about it.
@@ -283,6 +333,7 @@ impl Playout {
             let length = ulaw.len() as u64;
             self.play_end = play_at.plus_us(length * 1_000 / BYTES_PER_MS);
             self.note_smooth(length / BYTES_PER_MS);
+            self.note_begin(number, play_at);
             send(Send::Media { ulaw, play_at });
             if let Some(name) = self.mark(number, length) {
                 send(Send::Mark { name });
@@ -350,6 +401,9 @@ impl Playout {
             let missing = unheard.min(turn.sent_bytes.saturating_sub(turn.heard_bytes));
             unheard -= missing;
             turn.heard_bytes = turn.sent_bytes - missing;
+            if turn.number == OWN_TURN {
+                continue;
+            }
             cut.push(Played {
                 turn: turn.number,
                 sent_ms: turn.sent_bytes / BYTES_PER_MS,
@@ -373,12 +427,14 @@ impl Playout {
             if waiting || !(turn.complete || silent) {
                 break;
             }
-            played.push(Played {
-                turn: turn.number,
-                sent_ms: turn.sent_bytes / BYTES_PER_MS,
-                heard_ms: turn.heard_bytes / BYTES_PER_MS,
-                interrupted: false,
-            });
+            if turn.number != OWN_TURN {
+                played.push(Played {
+                    turn: turn.number,
+                    sent_ms: turn.sent_bytes / BYTES_PER_MS,
+                    heard_ms: turn.heard_bytes / BYTES_PER_MS,
+                    interrupted: false,
+                });
+            }
             self.turns.pop_front();
         }
         played
@@ -419,6 +475,7 @@ impl Playout {
         }
         self.marks_sent += 1;
         let name = format!("t{number}:{}", turn.sent_bytes / BYTES_PER_MS);
+        let name = if number == OWN_TURN { format!("own:{}", self.marks_sent) } else { name };
         // Two marks of a turn can fall into the same millisecond only for slivers of audio; the counter keeps them apart.
         let name =
             if self.marks.iter().any(|mark| mark.name == name) { format!("{name}.{}", self.marks_sent) } else { name };
@@ -430,6 +487,17 @@ impl Playout {
             cancelled: false,
         });
         Some(name)
+    }
+
+    /// Notes how long the first sound of a reply waited.
+    fn note_begin(&mut self, number: u32, play_at: Tick) {
+        let first = |turn: &&Turn| turn.number == number && number != OWN_TURN && turn.sent_bytes == 0;
+        if let Some(turn) = self.turns.iter().find(first) {
+            let waited_us = play_at.us_since(turn.heard_at);
+            self.figures.replies += 1;
+            self.figures.delay_us += waited_us;
+            self.figures.delay_max_us = self.figures.delay_max_us.max(waited_us);
+        }
     }
 
     fn note_smooth(&mut self, ms: u64) {

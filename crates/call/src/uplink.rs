@@ -120,6 +120,14 @@ impl Uplink {
         self.last_audio.get_or_insert(now);
     }
 
+    /// Another stream of the same phone begins, whose timestamps start anew; the time between the two is a gap.
+    pub(crate) fn new_stream(&mut self, now: Tick) {
+        self.origin_samples = None;
+        if let Some(last) = self.last_audio.replace(now) {
+            self.next_samples += (now.ms_since(last) * SAMPLES_PER_MS).min(GAP_MAX_SAMPLES);
+        }
+    }
+
     /// Sends silence when the phone has been quiet for too long.
     pub(crate) fn fill_stall(&mut self, now: Tick, mut send: impl FnMut(&[u8])) {
         let Some(due) = self.stall_deadline().filter(|due| *due <= now) else { return };

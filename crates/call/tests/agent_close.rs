@@ -63,3 +63,20 @@ fn failures_to_connect() {
         assert_eq!(classify_connect(&ConnectFailure::ClosedAtOnce { code }), reaction, "{code}");
     }
 }
+
+#[test]
+fn errors_within_a_conversation_are_judged_like_refusals() {
+    for (word, reaction) in [
+        ("insufficient_quota", Some(CloseReaction::Alert)),
+        ("invalid_api_key", Some(CloseReaction::Alert)),
+        ("model_not_found", Some(CloseReaction::Alert)),
+        ("session_update_refused", Some(CloseReaction::Alert)),
+        ("rate_limit_exceeded", Some(CloseReaction::BackOff)),
+        ("server_error", Some(CloseReaction::Retry)),
+        ("session_expired", Some(CloseReaction::Retry)),
+        ("something_new", Some(CloseReaction::Retry)),
+        ("response_cancel_not_active", None),
+    ] {
+        assert_eq!(call::agent::close::classify_error(word), reaction, "{word}");
+    }
+}

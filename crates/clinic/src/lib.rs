@@ -9,8 +9,10 @@ pub mod agent;
 pub mod alerts;
 pub mod answers;
 pub mod care;
+pub mod degradation;
 pub mod deidentify;
 pub mod facts;
+pub mod fallback;
 pub mod fhir;
 pub mod identity;
 pub mod ids;
@@ -28,10 +30,13 @@ pub mod trends;
 pub mod visit;
 pub mod words;
 
+pub use degradation::{Degradation, DegradationKind};
 pub use ids::{
     AlertId, AttemptId, CallId, DeliveryId, GlassBreakId, PatientId, PlannedCallId, ScheduleId, SessionId, TokenId,
     UserId,
 };
 pub use patient::{NewPatient, Patient, Sex};
 pub use phone::PhoneNumber;
-pub use record::{CallOutcome, CallRecord, Direction, EndCause, Segment, Span, TimelineEvent, TimelineKind};
+pub use record::{
+    AudioQuality, CallOutcome, CallRecord, Direction, EndCause, Segment, Span, TimelineEvent, TimelineKind,
+};

@@ -311,11 +311,40 @@ pub enum TimelineKind {
         /// Milliseconds lost so far.
         milliseconds: u64,
     },
+    /// How well audio travelled, once, when the call ends.
+    AudioQuality(AudioQuality),
     /// The call ended.
     Ended {
         /// Which signal came first.
         cause: EndCause,
     },
+}
+
+/// How well audio travelled in a call. What was not measured is `None`: a peer need not answer pings, and an agent may
+/// never have spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct AudioQuality {
+    /// Interarrival jitter of the phone's frames at the end of the call (RFC 3550, section 6.4.1), in milliseconds.
+    pub jitter_ms: Option<f64>,
+    /// Times a reply ran dry before its end, and how long the caller heard nothing because of it.
+    pub underruns: u32,
+    /// See `underruns`.
+    pub underrun_ms: u64,
+    /// Deepest setting of the adaptive buffer, in milliseconds.
+    pub depth_max_ms: u64,
+    /// From the arrival of a reply's first sound to its playing, on average and at most, in milliseconds.
+    pub playout_delay_ms: Option<f64>,
+    /// See `playout_delay_ms`.
+    pub playout_delay_max_ms: Option<f64>,
+    /// Mean round trip of a WebSocket ping to the phone company and to the agent, in milliseconds. Budget: 50.
+    pub phone_round_trip_ms: Option<f64>,
+    /// See `phone_round_trip_ms`.
+    pub agent_round_trip_ms: Option<f64>,
+    /// End-to-end delay of sound between the phone company and the agent, in milliseconds: half of both round trips and
+    /// what waits here. Budget: 150.
+    pub to_agent_delay_ms: Option<f64>,
+    /// See `to_agent_delay_ms`.
+    pub to_caller_delay_ms: Option<f64>,
 }
 
 impl TimelineKind {
@@ -350,6 +379,7 @@ impl TimelineKind {
             Self::GapPadded { .. } => "gap_padded",
             Self::PeerProblem { .. } => "peer_problem",
             Self::AudioDropped { .. } => "audio_dropped",
+            Self::AudioQuality(_) => "audio_quality",
             Self::Ended { .. } => "ended",
         }
     }

@@ -16,6 +16,15 @@ pub const TECHNICAL_APOLOGY: &str = "We are sorry, the automated check-in cannot
 pub const ALL_LINES_BUSY: &str = "We are sorry, all lines of the automated check-in are busy. \
     Please call again in a few minutes. If this is an emergency, hang up and call your local emergency number. Goodbye.";
 
+/// Spoken when a check-in cannot begin because something of ours does not work, to somebody who called us.
+pub const CALL_BACK_LATER: &str = "We are sorry, the automated check-in is not available right now. \
+    If you are one of our patients, we will call you back. If this is an emergency, hang up and call your local emergency \
+    number. Goodbye.";
+
+/// Sent to a patient whose call broke off: neutral, because others may read it.
+pub const CALL_BACK_TEXT: &str = "Your clinic's check-in call was interrupted. We will call again. \
+    In an emergency call your local emergency number.";
+
 /// Left on an answering machine, and said to whoever answers a call of ours that cannot be held: anybody may hear it, so
 /// it names neither a patient nor who calls nor why.
 pub const NEUTRAL_MESSAGE: &str = "Hello. This is an automated call. Nobody needs to call back: \

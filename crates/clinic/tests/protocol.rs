@@ -205,3 +205,18 @@ fn what_is_said_to_strangers_tells_no_illness() {
     let found = faults("这是给您的自动问候电话", "这是给您的心脏随访电话");
     assert!(found[0].contains("before the patient is identified"), "{found:?}");
 }
+
+#[test]
+fn a_complete_language_says_which_keys_to_press_and_a_draft_may_be_silent() {
+    let line = DEFAULT_TEXT.lines().find(|line| line.starts_with("swelling = \"Marque")).unwrap();
+    let found = faults(&format!("{line}\n"), "");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("language.es.keys") && found[0].contains("\"swelling\" is missing"), "{found:?}");
+    let line = DEFAULT_TEXT.lines().find(|line| line.starts_with("swelling = \"Tapez")).unwrap();
+    let protocol = Protocol::parse(&DEFAULT_TEXT.replace(&format!("{line}\n"), "")).unwrap();
+    assert_eq!(protocol.key_words("fr", "swelling", ""), "");
+    let found = faults("weigh today in {weight_unit}", "weigh today in pounds");
+    assert!(found.len() == 1 && found[0].contains("weight: has to name {weight_unit}"), "{found:?}");
+    let found = faults("id = \"swelling\"", "id = \"consent\"");
+    assert!(found.iter().any(|fault| fault.contains("the name of a text about keys")), "{found:?}");
+}

@@ -2,7 +2,7 @@
 
 use crate::commands::{
     agent, alert, analyze, audit, backup, call, config, demo, doctor, export, healthcheck, keys, model, openapi,
-    patient, protocol, retention, schedule, serve, simulate, token, user,
+    patient, protocol, retention, schedule, serve, simulate, token, twiml_bin, user,
 };
 use crate::failure::BAD_INPUT;
 use clap::{Parser, Subcommand};
@@ -69,6 +69,8 @@ pub(crate) enum Command {
     Token(token::Command),
     /// Prints the description of the programming interface
     Openapi(openapi::Args),
+    /// Prints what callers hear while no server answers, for Twilio to keep
+    TwimlBin(twiml_bin::Args),
     /// Deletes what is past its retention, and shows what was destroyed
     #[command(subcommand)]
     Retention(retention::Command),

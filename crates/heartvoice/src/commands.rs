@@ -23,6 +23,7 @@ pub(crate) mod schedule;
 pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod token;
+pub(crate) mod twiml_bin;
 pub(crate) mod user;
 
 use crate::cli::{Cli, Command};
@@ -78,6 +79,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Keys(command) => keys::run(file, command).await,
         Command::Openapi(args) => openapi::run(&args),
+        Command::TwimlBin(args) => twiml_bin::run(&args),
         Command::User(command) => {
             let config = load_config(file)?;
             let store = open_configured(&config, command.only_reads()).await?;

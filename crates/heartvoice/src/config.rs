@@ -3,6 +3,7 @@
 //! Reading never stops at the first mistake: [`Config::load`] collects every problem, so that they can be mended at
 //! once. Values that are wrong are named with what was expected and where they stand, secrets never with their content.
 
+mod agents;
 mod sources;
 mod staff;
 mod storage;
@@ -82,6 +83,7 @@ impl Config {
         config.check_storage();
         config.check_production();
         config.check_pairs();
+        config.check_agents();
         config
     }
 
@@ -246,7 +248,6 @@ impl Config {
 
     /// The server's settings.
     pub(crate) fn server(&self) -> server::Settings {
-        let elevenlabs = self.secret("ELEVENLABS_API_KEY").zip(self.get("ELEVENLABS_AGENT_ID"));
         let api_key = self.get("TWILIO_API_KEY_SID").map(str::to_owned).zip(self.secret("TWILIO_API_KEY_SECRET"));
         server::Settings {
             bind: self.bind(),
@@ -254,11 +255,10 @@ impl Config {
             trusted_proxies: self.get("TRUSTED_PROXIES").and_then(|text| text.parse().ok()).unwrap_or_default(),
             idle_connection: server::limits::IDLE_CONNECTION,
             public_base_url: self.public_base_url(),
-            elevenlabs: elevenlabs.map(|(api_key, agent_id)| server::ElevenLabsSettings {
-                base_url: self.word("ELEVENLABS_BASE_URL"),
-                api_key,
-                agent_id: agent_id.to_owned(),
-            }),
+            elevenlabs: self.elevenlabs(),
+            elevenlabs_backup: self.elevenlabs_backup(),
+            openai: self.openai(),
+            backup_chain: self.backup_chain(),
             elevenlabs_webhook_secret: self.secret("ELEVENLABS_WEBHOOK_SECRET"),
             twilio: server::TwilioSettings {
                 account_sid: self.get("TWILIO_ACCOUNT_SID").map(str::to_owned),
@@ -267,11 +267,14 @@ impl Config {
                 base_url: self.word("TWILIO_BASE_URL"),
                 phone_number: self.phone("TWILIO_PHONE_NUMBER"),
             },
+            voice_fallback_url: self.get("VOICE_FALLBACK_URL").map(str::to_owned),
             identity_provider: self.identity_provider(),
             staff: staff::settings(self),
             call: call::CallConfig::default(),
             max_calls: server::limits::CALLS_MAX,
             max_outgoing_calls: self.number("OUTGOING_CALLS").unwrap_or(server::limits::OUTGOING_CALLS),
+            spool_dir: Some(self.spool_dir()),
+            fallback: staff::fallback(self),
             outgoing_per_second: self.number("OUTGOING_PER_SECOND").unwrap_or(server::limits::OUTGOING_PER_SECOND),
             protocol: self.protocol(),
             model: self.model("RISK_MODEL").unwrap_or_default(),

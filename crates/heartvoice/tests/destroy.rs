@@ -46,7 +46,15 @@ fn seed(dir: &Path) -> PatientId {
         let new = NewCall { call_sid: "CA1", patient_id: Some(id.clone()), direction, started_at_us };
         let call = store.begin_call(new).await.unwrap();
         let kind = TimelineKind::UserTranscript { text: WORDS.to_owned() };
-        store.append_events(&call, 0, &[TimelineEvent { at_us: 5, kind }]).await.unwrap();
+        let (meant, heard) = ("Thank you. One more thing: did you sleep?", "Thank you.");
+        let reply = TimelineKind::AgentResponse { text: meant.to_owned(), event_id: Some(4) };
+        let cut = TimelineKind::AgentCorrection {
+            original: meant.to_owned(),
+            corrected: heard.to_owned(),
+            event_id: Some(4),
+        };
+        let events = [kind, reply, cut].map(|kind| TimelineEvent { at_us: 5, kind });
+        store.append_events(&call, 0, &events).await.unwrap();
         let mut recording = store.recording_writer(&call).unwrap();
         recording.append(&Frame::Patient { position_samples: 0, arrived_us: 0, ulaw: &[0x11; 800] }).unwrap();
         recording.finish().unwrap();
@@ -230,6 +238,7 @@ fn a_patients_own_copy_is_complete_and_an_export_for_research_names_nobody() {
         serde_json::from_slice(&std::fs::read(at.join("copy/record.json")).unwrap()).unwrap();
     assert_eq!(record["patient"]["name"], "Zebulon Quagmire");
     assert_eq!(record["calls"][0]["transcript"][0]["text"], WORDS);
+    assert_eq!(record["calls"][0]["transcript"][1]["text"], "Thank you.", "a reply cut short stands as it was heard");
     assert_eq!(record["disclosures"][0]["who"], format!("operator {}", me()).as_str());
     let html = std::fs::read_to_string(at.join("copy/record.html")).unwrap();
     assert!(html.contains("lang=\"es\"") && html.contains(WORDS));

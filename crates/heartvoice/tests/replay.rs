@@ -41,7 +41,7 @@ struct Caller {
 
 impl Caller {
     fn connected() -> Self {
-        let call = Call::new(CallConfig::default(), AgentLeg::ElevenLabs { init: Init::default() });
+        let call = Call::new(CallConfig::default(), AgentLeg::elevenlabs(Init::default()));
         let mut caller = Self { call, now_ms: 0, live: Live::default() };
         caller.drain();
         caller.input(Input::AgentOpen);

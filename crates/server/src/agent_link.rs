@@ -10,16 +10,17 @@ use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::Error as WsError;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 /// An open socket to an agent.
-pub(crate) type AgentSocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub type AgentSocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Reaches agents; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct AgentDialer {
-    settings: Option<ElevenLabsSettings>,
+    settings: ElevenLabsSettings,
     http: reqwest::Client,
 }
 
@@ -31,7 +32,7 @@ struct SignedUrl {
 impl AgentDialer {
     /// # Errors
     /// When the HTTP client cannot be built (no TLS provider, for example).
-    pub(crate) fn new(settings: Option<ElevenLabsSettings>) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(settings: ElevenLabsSettings) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(3))
             .timeout(limits::AGENT_CONNECT)
@@ -40,14 +41,9 @@ impl AgentDialer {
         Ok(Self { settings, http })
     }
 
-    pub(crate) fn is_configured(&self) -> bool {
-        self.settings.is_some()
-    }
-
     /// Fetches a signed URL, good for one conversation that starts within a quarter of an hour.
     pub(crate) async fn signed_url(&self) -> Result<String, ConnectFailure> {
-        // Nothing to dial is a matter of configuration, like a refusal of our key.
-        let settings = self.settings.as_ref().ok_or(ConnectFailure::Http { status: 401 })?;
+        let settings = &self.settings;
         let response = self
             .http
             .get(elevenlabs::signed_url_request(&settings.base_url, &settings.agent_id))
@@ -74,15 +70,20 @@ impl AgentDialer {
         let url = self.signed_url().await?;
         // No subprotocol is offered: a server that does not select an offered one would fail the handshake.
         let request = url.as_str().into_client_request().map_err(|_| ConnectFailure::BadResponse)?;
-        let config = WebSocketConfig::default()
-            .read_buffer_size(limits::WS_READ_BUFFER)
-            .write_buffer_size(0)
-            .max_message_size(Some(limits::AGENT_MESSAGE_MAX))
-            .max_frame_size(Some(limits::AGENT_MESSAGE_MAX));
-        let stream = reach(request.uri()).await?;
-        let dialed = tokio_tungstenite::client_async_tls_with_config(request, stream, Some(config), None).await;
-        dialed.map(|(socket, _)| socket).map_err(|error| failure_of(&error))
+        open(request).await
     }
+}
+
+/// Opens a socket to an agent, with our limits. Every step is bounded by the caller's time limit.
+pub(crate) async fn open(request: Request) -> Result<AgentSocket, ConnectFailure> {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(limits::WS_READ_BUFFER)
+        .write_buffer_size(0)
+        .max_message_size(Some(limits::AGENT_MESSAGE_MAX))
+        .max_frame_size(Some(limits::AGENT_MESSAGE_MAX));
+    let stream = reach(request.uri()).await?;
+    let dialed = tokio_tungstenite::client_async_tls_with_config(request, stream, Some(config), None).await;
+    dialed.map(|(socket, _)| socket).map_err(|error| failure_of(&error))
 }
 
 /// Connects with a small send buffer. The system's own would take minutes of audio for an agent whose network is gone,

@@ -107,6 +107,13 @@ impl Analysis {
         }
     }
 
+    /// As [`Self::forget`], waiting for room: what is left behind would stay for ever.
+    pub(crate) async fn forget_for_certain(&self, call: &CallId) {
+        if let Some(thread) = self.thread_of(call) {
+            let _ = thread.jobs.send(Job::Forget(call.clone())).await;
+        }
+    }
+
     /// How the thread in the worst condition gets on.
     pub(crate) async fn condition(&self) -> Condition {
         let mut behind = self.threads.is_empty().then_some(Condition::Stuck);

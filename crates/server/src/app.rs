@@ -1,12 +1,14 @@
 //! What all requests and calls of a server share.
 
-use crate::agent_link::AgentDialer;
+use crate::agents::Agents;
 use crate::alerts::AlertDesk;
 use crate::analysis::Analysis;
 use crate::api::Api;
 use crate::auth::Doors;
 use crate::closing::Unclosed;
 use crate::health::Health;
+use crate::lag::Lag;
+use crate::paperwork::Desk;
 use crate::recorder::Recorder;
 use crate::registry::Registry;
 use crate::settings::Settings;
@@ -23,15 +25,25 @@ use tokio_util::task::TaskTracker;
 pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) store: Store,
+    /// Where records wait that the database does not take.
+    pub(crate) spool: Option<store::Spool>,
+    /// Callers whom we turned away and whose call-back is being arranged.
+    pub(crate) turned_away: Arc<Semaphore>,
     pub(crate) api: Api,
     /// How people come in.
     pub(crate) doors: Doors,
-    pub(crate) dialer: AgentDialer,
+    pub(crate) agents: Agents,
     pub(crate) twilio: TwilioRest,
     pub(crate) alerts: AlertDesk,
     pub(crate) recorder: Recorder,
     pub(crate) analysis: Analysis,
     pub(crate) registry: Registry,
+    /// How far behind this machine is.
+    pub(crate) lag: Arc<Lag>,
+    /// Places for calls whose voice is to be analysed from the recording, and whose turn it is.
+    pub(crate) analyse_later: Arc<Semaphore>,
+    /// See `analyse_later`.
+    pub(crate) analysing_later: Semaphore,
     /// Ended calls that the store still takes for live.
     pub(crate) unclosed: Unclosed,
     pub(crate) ticket_key: TicketKey,
@@ -46,6 +58,8 @@ pub(crate) struct App {
     pub(crate) outgoing: tokio::sync::Notify,
     /// Wakes the job that brings recordings to the object store.
     pub(crate) recordings_ended: tokio::sync::Notify,
+    /// What is known of paperwork that others left.
+    pub(crate) paperwork: Desk,
     /// The tasks of live calls.
     pub(crate) calls: TaskTracker,
 }

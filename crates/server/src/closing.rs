@@ -2,49 +2,37 @@
 //! that it is over.
 
 use crate::app::App;
-use crate::journal::{self, Journal};
+use crate::journal;
 use crate::limits;
-use crate::metrics;
-use crate::recorder::Recorder;
+use crate::recorder::{Recorded, Recorder};
+use crate::voices::Voices;
 use call::engine::Capture;
 use clinic::{CallId, CallOutcome, Segment};
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use store::{CallHandle, FinishCall, StoreError};
+use store::{CallHandle, FinishCall, SpoolEntry, StoreError};
 use tokio::sync::mpsc;
 
 /// The segments a call still waits for after its end.
 pub(crate) struct Results {
     pub(crate) segments: mpsc::Receiver<Segment>,
-    pub(crate) due: usize,
+    pub(crate) voices: Voices,
 }
 
 impl Results {
     /// Waits for all of them, or until it is certain that no more will come.
-    pub(crate) async fn collect(&mut self, journal: &mut Journal) {
-        while self.due > 0
+    pub(crate) async fn collect(&mut self, mut keep: impl FnMut(Segment)) {
+        while self.voices.due() > 0
             && let Some(segment) = self.segments.recv().await
         {
-            self.due -= 1;
-            journal.segment(segment);
-        }
-    }
-
-    /// An analysis that lags behind adds its results to a call that is closed already.
-    pub(crate) async fn collect_late(mut self, app: &App, call: CallHandle) {
-        let mut journal = Journal::start(app.store.clone(), call.clone());
-        let _ = tokio::time::timeout(limits::ANALYSIS_PATIENCE, self.collect(&mut journal)).await;
-        journal.finish().await;
-        app.analysis.forget(&call.id);
-        if self.due > 0 {
-            tracing::error!(call_id = %call.id, segments = self.due, "the voice was not analysed");
-            metrics::dropped("analysis", self.due as u64);
+            self.voices.done(&segment);
+            keep(segment);
         }
     }
 }
 
-/// Gives a recording its last frames and completes it; true when all of it is on disk.
-pub(crate) async fn close_recording(recorder: Recorder, id: CallId, last: Vec<Capture>) -> bool {
+/// Gives a recording its last frames and completes it.
+pub(crate) async fn close_recording(recorder: Recorder, id: CallId, last: Vec<Capture>) -> Recorded {
     recorder.close(id, last).await
 }
 
@@ -101,8 +89,9 @@ impl Unclosed {
 }
 
 /// Closes in the store what stayed open there: calls whose end it did not take, and calls of this process that nobody
-/// carries any more. One that looks as if it went on would keep its patient from being called, and from being erased.
-pub(crate) async fn close_left_open(app: &App) -> Result<(), StoreError> {
+/// carries any more. One that looks as if it went on would keep its patient from being called, and from being erased. Says
+/// how many were marked as interrupted, whose paperwork is to be done.
+pub(crate) async fn close_left_open(app: &App) -> Result<usize, StoreError> {
     for (id, end) in app.unclosed.all() {
         match app.store.finish_call(&id, end).await {
             Ok(()) => tracing::info!(call_id = %id, "the call was closed in the store, late"),
@@ -119,24 +108,32 @@ pub(crate) async fn close_left_open(app: &App) -> Result<(), StoreError> {
     // In this order: a call leaves the registry after its end was noted or kept.
     let live: HashSet<CallId> = app.registry.live_calls().into_iter().map(|(id, _, _)| id).collect();
     let ended: HashSet<CallId> = app.unclosed.all().into_iter().map(|(id, _)| id).collect();
-    open.retain(|id| !live.contains(id) && !ended.contains(id));
+    let places = app.places();
+    open.retain(|id| !live.contains(id) && !ended.contains(id) && !places.waits(id));
     let open = app.unclosed.still(open);
     if open.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
-    for id in app.store.interrupt_calls(open, now_us).await? {
+    let interrupted = app.store.interrupt_calls(open, now_us).await?;
+    for id in &interrupted {
         tracing::warn!(call_id = %id, "nobody carries the call any more: it was marked as interrupted");
     }
-    Ok(())
+    Ok(interrupted.len())
 }
 
-/// Notes in the store that a call is over, and tries again while the store does not take it. What it does not take in
-/// time is kept for [`close_left_open`].
-pub(crate) async fn close_call(app: &App, id: &CallId, end: FinishCall) -> bool {
+/// Notes that a call is over: in the store, or in the spool where the store does not take it or something of the call waits
+/// there already. Without a spool it is tried for longer, and what is not taken in time is kept for [`close_left_open`].
+pub(crate) async fn close_call(app: &App, call: &CallHandle, end: FinishCall) -> bool {
+    let (id, places) = (&call.id, app.places());
     let mut waits = limits::STORE_RETRIES.into_iter().chain(std::iter::repeat(std::time::Duration::from_secs(5)));
+    let spooled = || places.spool(call, SpoolEntry::End { end: end.clone() });
+    if places.waits(id) && spooled().await.is_ok() {
+        return true;
+    }
     let closing = async {
         loop {
-            match app.store.finish_call(id, end.clone()).await {
+            let closed = places.attempt("finish a call", app.store.finish_call(id, end.clone())).await;
+            match closed {
                 Ok(()) => return true,
                 Err(error) if journal::is_passing(&error) => {
                     tracing::warn!(call_id = %id, code = error.code(), "the call could not be closed in the store yet");
@@ -149,10 +146,14 @@ pub(crate) async fn close_call(app: &App, id: &CallId, end: FinishCall) -> bool 
             }
         }
     };
-    let closed = tokio::time::timeout(limits::CLOSE_CALL_WAIT, closing).await;
-    if closed.is_err() {
-        tracing::error!(call_id = %id, "the call stays open in the store until it can be written to again");
-        app.unclosed.keep(id.clone(), end.clone());
+    let patience = if places.spool.is_some() { limits::SPOOL_AFTER } else { limits::CLOSE_CALL_WAIT };
+    match tokio::time::timeout(patience, closing).await {
+        Ok(closed) => closed,
+        Err(_) if spooled().await.is_ok() => true,
+        Err(_) => {
+            tracing::error!(call_id = %id, "the call stays open in the store until it can be written to again");
+            app.unclosed.keep(id.clone(), end.clone());
+            false
+        }
     }
-    closed.unwrap_or(false)
 }

@@ -1,7 +1,6 @@
 //! Is everything there that a call needs? Checked in the background, so that asking costs nothing and a slow service
 //! cannot slow the answer.
 
-use crate::agent_link::AgentDialer;
 use crate::analysis::Condition;
 use crate::app::App;
 use crate::limits;
@@ -10,7 +9,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use call::agent::ConnectFailure;
+use call::agent::Member;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +24,9 @@ struct Findings {
     recording: &'static str,
 }
 
+/// Nobody has looked yet.
+const UNKNOWN: &str = "unknown";
+
 /// The state of the services a call needs.
 #[derive(Debug)]
 pub(crate) struct Health {
@@ -33,19 +35,23 @@ pub(crate) struct Health {
 
 impl Health {
     pub(crate) fn new() -> Self {
-        let unknown = "unknown";
         let findings = Findings {
-            eleven_labs: unknown,
-            twilio: unknown,
-            voice_analysis: unknown,
-            database: unknown,
-            recording: unknown,
+            eleven_labs: UNKNOWN,
+            twilio: UNKNOWN,
+            voice_analysis: UNKNOWN,
+            database: UNKNOWN,
+            recording: UNKNOWN,
         };
         Self { findings: Mutex::new(findings) }
     }
 
     fn findings(&self) -> Findings {
         *self.findings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True once the services were looked at for the first time.
+    fn is_checked(&self) -> bool {
+        self.findings().database != UNKNOWN
     }
 
     fn is_usable(&self) -> bool {
@@ -59,6 +65,7 @@ impl Health {
 pub(crate) async fn watch(app: Arc<App>, http: reqwest::Client) {
     loop {
         crate::metrics::upkeep();
+        app.agents.probe().await;
         let before = app.health.findings();
         let found = check(&app, &http).await;
         if found != before {
@@ -95,26 +102,12 @@ async fn check(app: &App, http: &reqwest::Client) -> Findings {
         }
     };
     let recording = async { if app.recorder.is_alive().await { "ready" } else { "stuck" } };
-    let agent = check_agent(&app.dialer);
+    // Asks for a signed URL, which needs everything a call needs: the network, the key and the agent.
+    let agent = app.agents.check(Member::ElevenLabs);
     let twilio = check_twilio(&app.settings.twilio, http);
     let (eleven_labs, twilio, voice_analysis, database, recording) =
         tokio::join!(agent, twilio, analysis, database, recording);
     Findings { eleven_labs, twilio, voice_analysis, database, recording }
-}
-
-/// Asks for a signed URL, which needs everything a call needs: the network, the key and the agent.
-async fn check_agent(dialer: &AgentDialer) -> &'static str {
-    if !dialer.is_configured() {
-        return "not configured";
-    }
-    match tokio::time::timeout(limits::HEALTH_WAIT, dialer.signed_url()).await {
-        Ok(Ok(_)) => "connected",
-        Ok(Err(ConnectFailure::Http { status: 401 | 403 })) => "unauthorized",
-        Ok(Err(ConnectFailure::Http { status: 404 })) => "agent not found",
-        Ok(Err(ConnectFailure::Http { .. } | ConnectFailure::BadResponse)) => "failing",
-        Ok(Err(_)) => "unreachable",
-        Err(_) => "timeout",
-    }
 }
 
 /// Reads our own account, which needs the network and valid credentials.
@@ -158,15 +151,17 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
             "database": found.database,
             "recording": found.recording,
         },
+        "agents": app.agents.states().into_iter().map(|(member, breaker)| json!({"member": member.as_str(), "breaker": breaker})).collect::<Vec<_>>(),
         "calls": { "active": app.registry.live(), "maximum": app.registry.most() },
         "version": env!("CARGO_PKG_VERSION"),
     });
     (code, [(axum::http::header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
-/// `GET /ready`
+/// `GET /ready`: whether a load balancer may send us something. What does not work is told by `/health`: in an outage of
+/// the database, which all servers see, calls that live and their pages still have to reach the server that carries them.
 pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
-    let ready = app.health.is_usable() && !app.is_draining();
+    let ready = app.health.is_checked() && !app.is_draining();
     let (code, status) = if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
     (code, Json(json!({ "status": status }))).into_response()
 }

@@ -8,7 +8,9 @@ use crate::app::App;
 use crate::clock;
 use crate::closing;
 use crate::limits;
+use crate::paperwork;
 use crate::post_call;
+use crate::spool;
 use std::sync::Arc;
 use store::{Engine, StoreError};
 use tokio::task::JoinHandle;
@@ -36,6 +38,9 @@ pub(crate) async fn beat(app: Arc<App>, stop: CancellationToken) {
         if number > 0 && number.is_multiple_of(limits::POST_CALL_BEATS) {
             app.calls.spawn(post_call::resume(app.clone(), post_call::Left::ByAnybody));
         }
+        if number > 0 && number.is_multiple_of(limits::PAPERWORK_BEATS) {
+            app.calls.spawn(paperwork::resume(app.clone()));
+        }
         tokio::select! {
             () = stop.cancelled() => break,
             () = tokio::time::sleep(limits::BEAT) => {}
@@ -46,14 +51,19 @@ pub(crate) async fn beat(app: Arc<App>, stop: CancellationToken) {
     }
     // The last chance to say how these calls ended; what is still open then is marked as interrupted by others, or by the
     // next start.
+    spool::give_away(&app).await;
     let _ = closing::close_left_open(&app).await;
     // Where this fails, the others find out by its silence.
     let _ = app.store.forget_server(app.store.server_id(), clock::unix_us()).await;
 }
 
 async fn tidy(app: Arc<App>) {
-    if let Err(error) = closing::close_left_open(&app).await {
-        tracing::warn!(code = error.code(), "calls that stayed open could not be closed yet");
+    // Before calls are closed as nobody's: their end may wait there.
+    spool::give_away(&app).await;
+    match closing::close_left_open(&app).await {
+        Ok(0) => {}
+        Ok(_) => drop(app.calls.spawn(paperwork::resume(app.clone()))),
+        Err(error) => tracing::warn!(code = error.code(), "calls that stayed open could not be closed yet"),
     }
     // An SQLite database has one server, which tidied up before it started.
     if app.store.engine() == Engine::Postgres
@@ -64,11 +74,15 @@ async fn tidy(app: Arc<App>) {
 }
 
 /// Ends the calls of servers that are gone.
-async fn take_over(app: &App) -> Result<(), StoreError> {
+async fn take_over(app: &Arc<App>) -> Result<(), StoreError> {
     let now_us = clock::unix_us();
     let lost = app.store.stale_servers(now_us).await?;
-    for id in app.store.recover(now_us).await? {
+    let interrupted = app.store.recover(now_us).await?;
+    for id in &interrupted {
         tracing::warn!(call_id = %id, "its server is gone: the call was marked as interrupted");
+    }
+    if !interrupted.is_empty() {
+        app.calls.spawn(paperwork::resume(app.clone()));
     }
     for server in lost {
         if app.store.forget_server(&server.id, now_us).await? {

@@ -1,15 +1,20 @@
 //! The timeline of a call on its way to the store, away from its audio path.
 //!
 //! Each call has a writer task that appends entries in batches. A call never waits for it; while the store is slow,
-//! entries wait in the call, and the few that do not fit even there are counted.
+//! entries wait in the call, and the few that do not fit even there are counted. What the database does not take within
+//! two seconds goes into the spool, and with it everything of this call that follows, until the spool was given away: an
+//! entry counts as kept when it is durable in one of the two.
 
+use crate::app::App;
 use crate::limits;
 use crate::metrics;
 use clinic::{Segment, TimelineEvent};
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use store::{CallHandle, Store, StoreError};
-use tokio::sync::mpsc;
+use store::{CallHandle, Spool, SpoolEntry, Store, StoreError};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -25,16 +30,102 @@ enum Entry {
 pub(crate) struct Journal {
     entries: mpsc::Sender<Entry>,
     waiting: VecDeque<Entry>,
-    dropped: u64,
-    writer: JoinHandle<bool>,
+    counts: Arc<Counts>,
+    writer: JoinHandle<()>,
+}
+
+/// What became of the entries of a call.
+#[derive(Debug, Default)]
+struct Counts {
+    stored: AtomicU64,
+    spooled: AtomicU64,
+    dropped: AtomicU64,
+}
+
+/// What became of the entries of a call, counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Journalled {
+    /// In the database.
+    pub(crate) stored: u64,
+    /// Durable in the spool, from which the database gets them.
+    pub(crate) spooled: u64,
+    /// In neither.
+    pub(crate) dropped: u64,
+}
+
+impl Journalled {
+    /// Whether every entry is durable.
+    pub(crate) fn is_whole(self) -> bool {
+        self.dropped == 0
+    }
+}
+
+/// The two places of what belongs to calls. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    pub(crate) store: Store,
+    pub(crate) spool: Option<Spool>,
+}
+
+impl App {
+    /// Where what belongs to calls is kept.
+    pub(crate) fn places(&self) -> Places {
+        Places { store: self.store.clone(), spool: self.spool.clone() }
+    }
+}
+
+impl Places {
+    /// True while something of the call waits in the spool, so that the rest has to wait behind it.
+    pub(crate) fn waits(&self, call: &clinic::CallId) -> bool {
+        self.spool.as_ref().is_some_and(|spool| spool.holds(call))
+    }
+
+    /// Keeps an entry in the spool.
+    pub(crate) async fn spool(&self, call: &CallHandle, entry: SpoolEntry) -> Result<(), StoreError> {
+        let none = || StoreError::Unavailable { doing: "keep a record in the spool", source: "there is none".into() };
+        let Some(spool) = self.spool.clone() else { return Err(none()) };
+        let call = call.clone();
+        // It waits for the disk, for which a thread that carries audio must not.
+        tokio::task::spawn_blocking(move || spool.append(&call, &entry)).await.unwrap_or_else(|_| Err(none()))
+    }
+
+    /// Patience with the database: short where there is a spool.
+    pub(crate) fn patience(&self) -> Patience {
+        if self.spool.is_some() { Patience::until(limits::SPOOL_AFTER) } else { Patience::new() }
+    }
+
+    /// One attempt to use the database. Where there is a spool, one that says nothing is as good as none.
+    pub(crate) async fn attempt<T>(
+        &self,
+        doing: &'static str,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        if self.spool.is_none() {
+            return work.await;
+        }
+        let silent = |_| Err(StoreError::Unavailable { doing, source: "no answer".into() });
+        tokio::time::timeout(limits::SPOOL_ANSWER, work).await.unwrap_or_else(silent)
+    }
 }
 
 impl Journal {
     /// Starts the writer of a call.
-    pub(crate) fn start(store: Store, call: CallHandle) -> Self {
+    pub(crate) fn start(places: Places, call: CallHandle) -> Self {
+        Self::start_heard(places, call).0
+    }
+
+    /// As [`Self::start`], with somebody who hears (by an error) that everything that reached the writer was kept, also when
+    /// the call's task did not live to finish it.
+    pub(crate) fn start_heard(places: Places, call: CallHandle) -> (Self, oneshot::Receiver<()>) {
         let (entries, queue) = mpsc::channel(limits::JOURNAL_QUEUE);
-        let writer = crate::tasks::spawn(write(store, call, queue));
-        Self { entries, waiting: VecDeque::new(), dropped: 0, writer }
+        let counts = Arc::new(Counts::default());
+        let (heard, done) = oneshot::channel();
+        let counted = counts.clone();
+        let writer = crate::tasks::spawn(async move {
+            let _told_when_dropped: oneshot::Sender<()> = heard;
+            write(places, call, queue, counted).await;
+        });
+        (Self { entries, waiting: VecDeque::new(), counts, writer }, done)
     }
 
     /// Adds an entry to the timeline; never waits.
@@ -49,7 +140,7 @@ impl Journal {
 
     fn add(&mut self, entry: Entry) {
         if self.waiting.len() >= limits::JOURNAL_BACKLOG {
-            self.dropped += 1;
+            self.counts.add(&self.counts.dropped, 1);
             metrics::dropped("journal", 1);
             return;
         }
@@ -67,21 +158,34 @@ impl Journal {
         }
     }
 
-    /// Writes what is left; true when everything is in the store.
-    pub(crate) async fn finish(mut self) -> bool {
+    /// Keeps what is left, and says what became of all entries.
+    pub(crate) async fn finish(mut self) -> Journalled {
         for event in self.waiting.drain(..) {
             if self.entries.send(event).await.is_err() {
                 break;
             }
         }
         drop(self.entries);
-        self.writer.await.unwrap_or(false) && self.dropped == 0
+        if self.writer.await.is_err() {
+            self.counts.add(&self.counts.dropped, 1);
+        }
+        self.counts.now()
     }
 }
 
-async fn write(store: Store, call: CallHandle, mut queue: mpsc::Receiver<Entry>) -> bool {
+impl Counts {
+    fn add(&self, count: &AtomicU64, entries: u64) {
+        count.fetch_add(entries, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> Journalled {
+        let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Journalled { stored: now(&self.stored), spooled: now(&self.spooled), dropped: now(&self.dropped) }
+    }
+}
+
+async fn write(places: Places, call: CallHandle, mut queue: mpsc::Receiver<Entry>, counts: Arc<Counts>) {
     let mut next_seq = 0;
-    let mut all_stored = true;
     let mut batch = Vec::with_capacity(limits::JOURNAL_BATCH);
     while queue.recv_many(&mut batch, limits::JOURNAL_BATCH).await > 0 {
         let mut events = Vec::with_capacity(batch.len());
@@ -94,61 +198,75 @@ async fn write(store: Store, call: CallHandle, mut queue: mpsc::Receiver<Entry>)
         }
         let count = events.len() as u64;
         if count > 0 {
-            all_stored &= keep(&store, &call, Work::Events(next_seq, events)).await;
+            keep(&places, &call, SpoolEntry::Events { first_seq: next_seq, events }, &counts).await;
             next_seq += count;
         }
         for segment in segments {
-            all_stored &= keep(&store, &call, Work::Segment(segment)).await;
-        }
-    }
-    all_stored
-}
-
-enum Work {
-    Events(u64, Vec<TimelineEvent>),
-    Segment(Box<Segment>),
-}
-
-impl Work {
-    async fn write(&self, store: &Store, call: &CallHandle) -> Result<(), StoreError> {
-        match self {
-            Self::Events(first_seq, events) => store.append_events(call, *first_seq, events).await,
-            Self::Segment(segment) => store.add_segment(call, segment).await,
+            keep(&places, &call, SpoolEntry::Segment { segment }, &counts).await;
         }
     }
 }
 
-/// Stores one batch, and waits for a store that does not take it: entries are keyed by number, so a repeated write
-/// changes nothing. A batch with an entry that will never be taken is stored without it.
-async fn keep(store: &Store, call: &CallHandle, work: Work) -> bool {
-    let error = match keep_trying(store, call, &work).await {
-        Ok(()) => return true,
-        Err(error) => error,
+/// Gives an entry to the database. Entries are keyed by number, so a repeated write changes nothing.
+pub(crate) async fn give(store: &Store, call: &CallHandle, entry: &SpoolEntry) -> Result<(), StoreError> {
+    match entry {
+        SpoolEntry::Events { first_seq, events } => store.append_events(call, *first_seq, events).await,
+        SpoolEntry::Segment { segment } => store.add_segment(call, segment).await,
+        SpoolEntry::End { end } => match store.finish_call_late(&call.id, end.clone()).await {
+            // It was given before.
+            Err(StoreError::Conflict { .. }) => Ok(()),
+            result => result,
+        },
+        SpoolEntry::Visit { .. } => Ok(()),
+    }
+}
+
+/// Makes one entry durable, in the database or in the spool. Where neither takes it the database is waited for. A batch with
+/// an entry that will never be taken is kept without it.
+async fn keep(places: &Places, call: &CallHandle, entry: SpoolEntry, counts: &Counts) {
+    let size = size_of(&entry);
+    // Asked once: the spool may be given away at any moment.
+    let waits = places.waits(&call.id);
+    let refused = if waits { None } else { keep_trying(places, call, &entry, places.patience()).await.err() };
+    let refused = match refused {
+        None if !waits => return counts.add(&counts.stored, size),
+        Some(error) if !is_passing(&error) => Some(error),
+        _ => match places.spool(call, entry.clone()).await {
+            Ok(()) => return counts.add(&counts.spooled, size),
+            Err(error @ StoreError::Invalid { .. }) => Some(error),
+            // Neither takes it: as long as the call's records are waited for.
+            Err(_) => keep_trying(places, call, &entry, Patience::new()).await.err(),
+        },
     };
-    match work {
-        Work::Events(first_seq, events) if events.len() > 1 && !is_passing(&error) => {
-            let mut all_stored = true;
+    let Some(error) = refused else { return counts.add(&counts.stored, size) };
+    match entry {
+        SpoolEntry::Events { first_seq, events } if events.len() > 1 && !is_passing(&error) => {
             for (seq, event) in (first_seq..).zip(events) {
-                let alone = Work::Events(seq, vec![event]);
-                all_stored &= keep_trying(store, call, &alone).await.map_err(|error| lose(call, &error, 1)).is_ok();
+                Box::pin(keep(places, call, SpoolEntry::Events { first_seq: seq, events: vec![event] }, counts)).await;
             }
-            all_stored
         }
-        Work::Events(_, events) => {
-            lose(call, &error, events.len() as u64);
-            false
-        }
-        Work::Segment(_) => {
-            lose(call, &error, 1);
-            false
+        _ => {
+            lose(call, &error, size);
+            if places.spool.is_some() {
+                metrics::spool_dropped(size);
+            }
+            counts.add(&counts.dropped, size);
         }
     }
 }
 
-async fn keep_trying(store: &Store, call: &CallHandle, work: &Work) -> Result<(), StoreError> {
-    let mut patience = Patience::new();
+fn size_of(entry: &SpoolEntry) -> u64 {
+    if let SpoolEntry::Events { events, .. } = entry { events.len() as u64 } else { 1 }
+}
+
+async fn keep_trying(
+    places: &Places,
+    call: &CallHandle,
+    entry: &SpoolEntry,
+    mut patience: Patience,
+) -> Result<(), StoreError> {
     loop {
-        match work.write(store, call).await {
+        match places.attempt("save entries of a call", give(&places.store, call, entry)).await {
             Err(error) if patience.is_left(&error) => {
                 tracing::warn!(call_id = %call.id, code = error.code(), "records could not be stored yet");
                 patience.wait().await;
@@ -167,8 +285,11 @@ pub(crate) struct Patience {
 
 impl Patience {
     pub(crate) fn new() -> Self {
-        let waits = limits::STORE_RETRIES.into_iter();
-        Self { until: Instant::now() + limits::STORE_PATIENCE, waits, wait: Duration::ZERO }
+        Self::until(limits::STORE_PATIENCE)
+    }
+
+    fn until(longest: Duration) -> Self {
+        Self { until: Instant::now() + longest, waits: limits::STORE_RETRIES.into_iter(), wait: Duration::ZERO }
     }
 
     /// True when it is worth trying again after this failure.
@@ -211,13 +332,14 @@ mod tests {
         let new =
             NewCall { call_sid: "CA1", patient_id: None, direction: Direction::Inbound, started_at_us: 1_000_000 };
         let call = store.begin_call(new).await.unwrap();
-        let mut journal = Journal::start(store.clone(), call.clone());
+        let mut journal = Journal::start(Places { store: store.clone(), spool: None }, call.clone());
         let said =
             |at_us, text: &str| TimelineEvent { at_us, kind: TimelineKind::UserTranscript { text: text.into() } };
         journal.event(said(1, "I feel dizzy."));
         journal.event(said(2, &"x".repeat(300_000)));
         journal.event(said(3, "Since Tuesday."));
-        assert!(!journal.finish().await, "what is missing is reported");
+        let journalled = journal.finish().await;
+        assert_eq!((journalled.stored, journalled.dropped), (2, 1), "what is missing is reported");
         let stored = store.call_events(&call.id).await.unwrap();
         assert_eq!(stored, [said(1, "I feel dizzy."), said(3, "Since Tuesday.")]);
     }

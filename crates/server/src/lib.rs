@@ -7,6 +7,7 @@
 
 pub mod agent_admin;
 mod agent_link;
+mod agents;
 mod alerts;
 mod analysis;
 mod api;
@@ -17,30 +18,39 @@ mod client_address;
 mod clock;
 mod closing;
 mod door;
+mod fallback;
 mod hardening;
 mod health;
 mod heartbeat;
 mod home;
 mod journal;
+mod lag;
 pub mod limits;
 mod link;
 mod media;
 pub mod metrics;
 mod outgoing;
+mod paperwork;
 mod past;
 mod patience;
 mod post_call;
+pub mod realtime_link;
+mod rebuild;
 mod recorder;
+mod records;
 mod registry;
 mod retention;
+mod scripted;
 mod session;
 mod settings;
+mod spool;
 mod tasks;
 mod tls;
 mod trends;
 mod twilio_rest;
 mod uploads;
 mod visits;
+mod voices;
 mod webhook;
 
 pub use analysis::segment_report;
@@ -48,14 +58,16 @@ pub use api::{alert_json, openapi_document, planned_call_json, schedule_json, vi
 pub use client_address::{ClientAddr, NotProxies, TrustedProxies, client_ip};
 pub use hardening::{RequestId, TraceId};
 pub use past::{PastCall, VoiceAnalysis};
+pub use rebuild::{RebuildError, segment_reports};
+pub use records::{Cohort, RecordsError, ResearchError, patient_record};
 pub use settings::{
-    ElevenLabsSettings, IdentityProvider, Settings, SmtpSettings, StaffContact, StaffSettings, StaffWebhook,
-    TwilioSettings,
+    ElevenLabsSettings, IdentityProvider, OpenAiSettings, Settings, SmtpSettings, StaffContact, StaffSettings,
+    StaffWebhook, TwilioSettings,
 };
 pub use tls::{TlsError, TlsSettings};
 pub use trends::{TrendsError, patient_trends};
 
-use crate::agent_link::AgentDialer;
+use crate::agents::Agents;
 use crate::alerts::AlertDesk;
 use crate::analysis::Analysis;
 use crate::app::App;
@@ -122,6 +134,12 @@ pub enum StartError {
     /// The password hash cannot be computed.
     #[error(transparent)]
     Passwords(#[from] auth::password::PasswordError),
+    /// The database does not take what has to be noted at a start.
+    #[error(transparent)]
+    Store(store::StoreError),
+    /// The spool cannot be used.
+    #[error("SPOOL_DIR: expected a directory that can be written to: {0}")]
+    Spool(store::StoreError),
     /// No randomness from the system.
     #[error("the system gives no random numbers")]
     Random,
@@ -167,6 +185,19 @@ impl Server {
         TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, source })
     }
 
+    /// Tidies up after an earlier process, before anything is served: what waits in the spool is given to the database,
+    /// recordings that went on there are put together, and calls that nobody carries are marked as interrupted. Names
+    /// those.
+    ///
+    /// # Errors
+    /// [`StartError::Spool`] when the spool cannot be used, [`StartError::Store`] when the database takes nothing.
+    pub async fn tidy_up(settings: &Settings, store: &Store) -> Result<Vec<clinic::CallId>, StartError> {
+        if let Some(spool) = spool::open(settings, store).map_err(StartError::Spool)? {
+            spool::before_start(store, &spool).await.map_err(StartError::Store)?;
+        }
+        store.recover(clock::unix_us()).await.map_err(StartError::Store)
+    }
+
     /// Serves on a listener that exists already.
     ///
     /// # Errors
@@ -181,16 +212,21 @@ impl Server {
         let rendered = metrics::install().map_err(StartError::Metrics)?;
         let twilio = TwilioRest::new(&settings.twilio).map_err(StartError::Http)?;
         let doors = Doors::new(&settings, &store)?;
+        let spool = spool::open(&settings, &store).map_err(StartError::Spool)?;
         let app = Arc::new(App {
             doors,
-            dialer: AgentDialer::new(settings.elevenlabs.clone()).map_err(StartError::Http)?,
+            agents: Agents::new(&settings).map_err(StartError::Http)?,
             alerts: AlertDesk::new(&settings, &twilio)?,
             api: api::Api::new(),
             twilio,
             recorder: Recorder::start().map_err(StartError::Thread)?,
             analysis: Analysis::start().map_err(StartError::Thread)?,
             registry: Registry::new(settings.max_calls.min(limits::CALLS_MAX)),
+            lag: Arc::default(),
+            analyse_later: Arc::new(Semaphore::new(limits::ANALYSE_LATER)),
+            analysing_later: Semaphore::new(1),
             unclosed: closing::Unclosed::default(),
+            paperwork: paperwork::Desk::default(),
             ticket_key: TicketKey::new(store.shared_secret("media ticket")),
             health: Health::new(),
             draining: AtomicBool::new(false),
@@ -199,18 +235,22 @@ impl Server {
             anonymous_sockets: Arc::new(Semaphore::new(limits::ANONYMOUS_SOCKETS)),
             post_calls: Arc::new(Semaphore::new(limits::POST_CALLS)),
             calls: TaskTracker::new(),
+            spool,
+            turned_away: Arc::new(Semaphore::new(limits::TURNED_AWAY)),
             settings,
             store,
         });
         let router = Router::new()
             .route(paths::VOICE, post(webhook::voice))
             .route(paths::AFTER_STREAM, post(webhook::after_stream))
+            .route(paths::SCRIPT, post(scripted::script))
             .route(paths::DIAL_RESULT, post(webhook::dial_result))
             .route(paths::CALL_STATUS, post(webhook::call_status))
             .route(paths::STREAM_STATUS, post(webhook::stream_status))
             .route(paths::SMS_STATUS, post(alerts::sms_status))
             .route(paths::AMD, post(outgoing::machine_detection))
             .route(paths::MEDIA, get(media::upgrade))
+            .route(paths::FORK, get(media::fork))
             .route(paths::POST_CALL, post(post_call::receive))
             .route("/", get(home::page))
             .route("/alerts/{id}", get(home::alert))
@@ -233,11 +273,13 @@ impl Server {
         if let Some(tls) = tls {
             tasks::spawn(tls.watch(stop.clone()));
         }
+        app.calls.spawn(paperwork::resume(app.clone()));
         app.calls.spawn(post_call::resume(app.clone(), post_call::Left::ByEarlierProcess));
         let client = reqwest::Client::builder().build().map_err(StartError::Http)?;
         let watch = tasks::spawn(health::watch(app.clone(), client));
         let deliver = tasks::spawn(alerts::deliver(app.clone(), stop.clone()));
         let placing = tasks::spawn(outgoing::run(app.clone()));
+        tasks::spawn(lag::watch(app.lag.clone(), stop.clone()));
         tasks::spawn(uploads::run(app.clone(), stop.clone()));
         let beating = tasks::spawn(heartbeat::beat(app.clone(), stop.clone()));
         let stop_signing = CancellationToken::new();
@@ -265,6 +307,12 @@ impl Server {
         self.app.registry.live()
     }
 
+    /// From now on analyses the voices of all calls after the calls, from their recordings, as a machine does that has too
+    /// much to do; with `false` only when it has. For drills.
+    pub fn analyse_after_calls(&self, on: bool) {
+        self.app.lag.drill(on);
+    }
+
     /// Raises an alert: stored, and the people it concerns told without delay.
     ///
     /// # Errors
@@ -281,7 +329,8 @@ impl Server {
         self.app.draining.store(true, Ordering::Relaxed);
         self.app.calls.close();
         self.app.outgoing.notify_one();
-        let had_calls = self.app.registry.live() > 0;
+        // Also of a caller whom a nurse is being found for.
+        let had_calls = self.app.registry.live() > 0 || self.app.registry.dialling() > 0;
         tokio::select! {
             () = self.app.calls.wait() => {}
             () = tokio::time::sleep(grace) => {}

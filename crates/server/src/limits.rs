@@ -28,6 +28,23 @@ pub const AGENT_SEND_BUFFER: u32 = 32 * 1024;
 /// Commands from callbacks to a call. Each is a signal that the call ends; one is enough.
 pub const CALL_COMMANDS: usize = 16;
 
+/// Pages of the script that are asked for at once. Twilio asks for one at a time; a second one is a repetition, and
+/// whoever finds no room asks again.
+pub const CALL_PAGES: usize = 4;
+
+/// Listening streams of a scripted call on their way to it; one that finds no room is closed, and asked for again.
+pub const CALL_FORKS: usize = 2;
+
+/// Listening streams that a call asks for in all: a line that loses one after the other gets no more, and the visit goes
+/// on without its sound.
+pub const FORKS_MAX: u32 = 8;
+
+/// How long a listening stream may take to come before it is asked for again.
+pub const FORK_WAIT: Duration = Duration::from_secs(10);
+
+/// How long a page may take to be made. Twilio waits for 15 seconds; the patient hears nothing meanwhile.
+pub const PAGE_WAIT: Duration = Duration::from_secs(3);
+
 /// Results of the analysis and of transfers on their way back to a call.
 pub const CALL_ANSWERS: usize = 32;
 
@@ -50,6 +67,23 @@ pub const JOURNAL_QUEUE: usize = 1_024;
 pub const JOURNAL_BACKLOG: usize = 8_192;
 /// Entries written in one transaction.
 pub const JOURNAL_BATCH: usize = 256;
+
+/// How often the lag of the machine is measured, and over how many measurements: the last five seconds.
+pub const LAG_EVERY: Duration = Duration::from_millis(50);
+/// See [`LAG_EVERY`].
+pub const LAG_WINDOW: usize = 100;
+/// From this lag on voices are analysed after their calls, which keeps media on time.
+pub const LAG_SHED: Duration = Duration::from_millis(60);
+/// From this lag on no new calls are taken: beyond the lead of the playout ([`call::CallConfig`]) patients hear gaps.
+pub const LAG_FULL: Duration = Duration::from_millis(200);
+
+/// Calls whose voice is to be analysed from the recording, one after the other. Full: the voice of a further one is not
+/// analysed, which is logged and counted; its recording is there.
+pub const ANALYSE_LATER: usize = 1_000;
+/// How long such an analysis waits, at most, for the machine to have less to do, and between two looks.
+pub const ANALYSE_LATER_WAIT: Duration = Duration::from_secs(900);
+/// See [`ANALYSE_LATER_WAIT`].
+pub const ANALYSE_LATER_LOOK: Duration = Duration::from_millis(250);
 
 /// Calls at once. Full: callers hear an apology and are asked to call again.
 pub const CALLS_MAX: usize = 1_000;
@@ -87,6 +121,10 @@ pub const FINISH_REQUESTS_WAIT: Duration = Duration::from_secs(12);
 
 /// How long Twilio may take to ask what to do with a call whose stream we closed, before we tell it by ourselves.
 pub const NEXT_STEP_WAIT: Duration = Duration::from_secs(2);
+
+/// Before each attempt to tell it. Twilio answers 429 or 500 for a moment now and then.
+pub const REDIRECT_RETRIES: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
 
 /// Body of a webhook; Twilio's forms have about 2 kB.
 pub const WEBHOOK_BODY_MAX: usize = 64 * 1024;
@@ -150,6 +188,9 @@ pub const ANONYMOUS_SOCKETS: usize = 256;
 /// One attempt to reach an agent: the signed URL and the socket.
 pub const AGENT_CONNECT: Duration = Duration::from_secs(5);
 
+/// Between two pings on each leg of a call, which measure its round trip.
+pub const PING_EVERY: Duration = Duration::from_secs(5);
+
 /// Closing a socket politely.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
@@ -193,6 +234,10 @@ pub const SECOND_OPINION_WAIT: Duration = Duration::from_millis(500);
 /// How long the nurse line rings, in seconds.
 pub const NURSE_RINGS_S: u32 = 20;
 
+/// How long a shutdown waits for the word on a nurse line that is being called: until it has rung, and what is said
+/// before, and the way of the word to us.
+pub const NURSE_WAIT: Duration = Duration::from_secs(NURSE_RINGS_S as u64 + 15);
+
 /// Between attempts to write something to the store that did not take it; the last one is repeated.
 pub const STORE_RETRIES: [Duration; 4] =
     [Duration::from_millis(50), Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
@@ -200,6 +245,58 @@ pub const STORE_RETRIES: [Duration; 4] =
 /// How long what belongs to a call (timeline entries, its visit, its alerts) waits for a store that does not take it.
 /// Beyond that it is dropped and counted.
 pub const STORE_PATIENCE: Duration = Duration::from_secs(300);
+
+/// How long that somebody has to be told waits for a store that does not take it, as long as this process runs: an
+/// outage of a night. One small task for each alert, of which a call has few.
+pub const ALERT_PATIENCE: Duration = Duration::from_secs(12 * 3600);
+
+/// How long the database is tried for what belongs to a call before that goes into the spool.
+pub const SPOOL_AFTER: Duration = Duration::from_secs(2);
+
+/// How long one attempt at that may take; a database that says nothing is as good as none.
+pub const SPOOL_ANSWER: Duration = Duration::from_secs(4);
+
+/// What the spool may take, in all and of one call: a call of half an hour has less than 1 MiB of entries, so this is an
+/// outage with a thousand calls at once. Full: the database is waited for as without a spool, and then entries are dropped
+/// and counted.
+pub const SPOOL: store::SpoolLimits =
+    store::SpoolLimits { total_bytes: 1024 * 1024 * 1024, call_bytes: 64 * 1024 * 1024 };
+
+/// How often a file of the spool is read again at once because more came while it was given away.
+pub const SPOOL_LOOKS: u32 = 8;
+
+/// How long an announced call waits for the database before the caller hears that they will be called back. Twilio waits
+/// fifteen seconds for the answer.
+pub const ANNOUNCE_STORE: Duration = Duration::from_secs(5);
+
+/// Callers whom we turned away and whose call-back is being arranged at this moment. Full: the number is not kept, and
+/// the caller has been asked to call again.
+pub const TURNED_AWAY: usize = 256;
+
+/// How long a call-back may be placed after it is due, in minutes: room for its attempts.
+pub const CALL_BACK_STANDS_MIN: u32 = 120;
+
+/// How old a call may be, at most, for its patient to be contacted about it: a server that stood still for days must not
+/// telephone about what nobody remembers.
+pub const CALL_BACK_WITHIN: Duration = Duration::from_secs(24 * 3600);
+
+/// Calls of lost processes whose paperwork is done in one go, and calls remembered as done with; more are found by the
+/// next look.
+pub const PAPERWORK: usize = 10_000;
+
+/// After so many beats a server looks for paperwork that lost processes left, and for patients whom nobody contacted.
+pub const PAPERWORK_BEATS: u64 = 30;
+
+/// A call that broke off and ended so long ago is made up for by whoever looks: its own process had the time to.
+pub const CONTACT_LEFT_AFTER: Duration = Duration::from_secs(60);
+
+/// How long a call that was talked in may be without a visit before its patient is contacted without one. The visit waits
+/// in a spool, and says whether everything was asked.
+pub const VISIT_AWAITED: Duration = Duration::from_secs(3_600);
+
+/// Where Twilio does not say whether a call is over, it is so long after the longest duration of a call. Beyond that
+/// Twilio itself cuts calls of ours two minutes later; the rest is for clocks that differ.
+pub const CALL_OVER_GRACE: Duration = Duration::from_secs(300);
 
 /// Between two looks for recordings that are still to be brought to the object store. An ended call does not wait for it
 /// unless uploads fail.
@@ -236,6 +333,13 @@ pub const ALERT_LEASE: Duration = Duration::from_secs(60);
 /// Attempts to send one message. With waits of 2, 6, 18, 54 and 162 s the last one is after four minutes; the contacts
 /// further up are told meanwhile.
 pub const ALERT_ATTEMPTS: u32 = 6;
+
+/// How long the database is tried for a critical alert before staff is told without it, and how long one attempt may take.
+pub const TELL_AFTER: Duration = Duration::from_secs(2);
+/// See [`TELL_AFTER`].
+pub const TELL_ANSWER: Duration = Duration::from_secs(4);
+/// Critical alerts that staff was told of and that are not stored yet. Full: the oldest may be told twice.
+pub const TOLD_BEFORE: usize = 1_024;
 
 /// Between two looks for alerts that are due, at most. A raised alert does not wait for it; an acknowledgement on the
 /// command line is a change of which nobody tells us.

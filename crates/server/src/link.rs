@@ -18,6 +18,8 @@ pub(crate) enum Received<M> {
     Text(M),
     /// A binary message.
     Binary,
+    /// Our ping with this number came back.
+    Pong(u64),
     /// The socket is gone. `Some` holds the code and reason of a close frame.
     Closed(Option<(u16, String)>),
 }
@@ -26,6 +28,7 @@ pub(crate) enum Received<M> {
 pub(crate) trait Wire: Sized {
     fn from_text(text: String) -> Self;
     fn closing(code: u16, reason: &'static str) -> Self;
+    fn ping(number: u64) -> Self;
     fn text(&self) -> &str;
     /// `None` for control frames that the library answers itself.
     fn sort(self) -> Option<Received<Self>>;
@@ -40,6 +43,10 @@ impl Wire for ws::Message {
         Self::Close(Some(ws::CloseFrame { code, reason: reason.into() }))
     }
 
+    fn ping(number: u64) -> Self {
+        Self::Ping(number.to_be_bytes().to_vec().into())
+    }
+
     fn text(&self) -> &str {
         if let Self::Text(text) = self { text.as_str() } else { "" }
     }
@@ -49,7 +56,8 @@ impl Wire for ws::Message {
             Self::Text(_) => Some(Received::Text(self)),
             Self::Binary(_) => Some(Received::Binary),
             Self::Close(frame) => Some(Received::Closed(frame.map(|f| (f.code, f.reason.to_string())))),
-            Self::Ping(_) | Self::Pong(_) => None,
+            Self::Pong(payload) => pong(&payload),
+            Self::Ping(_) => None,
         }
     }
 }
@@ -63,6 +71,10 @@ impl Wire for tungstenite::Message {
         Self::Close(Some(tungstenite::protocol::CloseFrame { code: code.into(), reason: reason.into() }))
     }
 
+    fn ping(number: u64) -> Self {
+        Self::Ping(number.to_be_bytes().to_vec().into())
+    }
+
     fn text(&self) -> &str {
         if let Self::Text(text) = self { text.as_str() } else { "" }
     }
@@ -72,9 +84,15 @@ impl Wire for tungstenite::Message {
             Self::Text(_) => Some(Received::Text(self)),
             Self::Binary(_) => Some(Received::Binary),
             Self::Close(frame) => Some(Received::Closed(frame.map(|f| (f.code.into(), f.reason.to_string())))),
-            Self::Ping(_) | Self::Pong(_) | Self::Frame(_) => None,
+            Self::Pong(payload) => pong(&payload),
+            Self::Ping(_) | Self::Frame(_) => None,
         }
     }
+}
+
+/// A pong with a number of ours; peers may send others.
+fn pong<M>(payload: &[u8]) -> Option<Received<M>> {
+    payload.try_into().ok().map(|bytes| Received::Pong(u64::from_be_bytes(bytes)))
 }
 
 /// A WebSocket and the messages that wait for it.
@@ -112,6 +130,13 @@ where
         }
         self.outbox.push_back(M::from_text(text));
         Ok(())
+    }
+
+    /// Asks the peer for a sign of life, unless so much waits already that its answer would say nothing about the network.
+    pub(crate) fn ping(&mut self, number: u64) {
+        if !self.broken && !self.gone && self.outbox.is_empty() {
+            self.outbox.push_back(M::ping(number));
+        }
     }
 
     /// Writes what can be written, then yields what was read. After `Closed` it must not be polled again.

@@ -24,6 +24,15 @@ pub(crate) struct PhoneSocket {
     pub(crate) start: String,
 }
 
+/// Which kind of stream a socket carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// One that is listened to and spoken on.
+    Conversation,
+    /// One that is only listened to, while instructions lead the call.
+    Fork,
+}
+
 /// The upgrade request of a media stream.
 pub(crate) async fn upgrade(
     State(app): State<Arc<App>>,
@@ -31,6 +40,20 @@ pub(crate) async fn upgrade(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
+    open(app, &uri, &headers, upgrade, Kind::Conversation)
+}
+
+/// The upgrade request of a stream that only listens.
+pub(crate) async fn fork(
+    State(app): State<Arc<App>>,
+    uri: Uri,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    open(app, &uri, &headers, upgrade, Kind::Fork)
+}
+
+fn open(app: Arc<App>, uri: &Uri, headers: &HeaderMap, upgrade: WebSocketUpgrade, kind: Kind) -> Response {
     let header_text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let target = uri.path_and_query().map_or(uri.path(), axum::http::uri::PathAndQuery::as_str);
     let url = app.settings.public_ws_url(target);
@@ -57,15 +80,15 @@ pub(crate) async fn upgrade(
         .write_buffer_size(0)
         .max_message_size(limits::PHONE_MESSAGE_MAX)
         .max_frame_size(limits::PHONE_MESSAGE_MAX)
-        .on_upgrade(move |socket| admit(app, socket, permit))
+        .on_upgrade(move |socket| admit(app, socket, permit, kind))
 }
 
 /// Takes the socket to its call. The permit is held until it has shown to which one it belongs.
-async fn admit(app: Arc<App>, socket: WebSocket, _permit: OwnedSemaphorePermit) {
+async fn admit(app: Arc<App>, socket: WebSocket, _permit: OwnedSemaphorePermit, kind: Kind) {
     let mut socket = Box::new(socket);
     let shown = tokio::time::timeout(limits::START_WAIT, wait_for_start(&mut socket)).await;
     let result = match shown {
-        Ok(Some(start)) => bind(&app, socket, start),
+        Ok(Some(start)) => bind(&app, socket, start, kind),
         Ok(None) => Err(("no_start", Some(socket))),
         Err(_) => Err(("start_timeout", Some(socket))),
     };
@@ -103,7 +126,7 @@ async fn wait_for_start(socket: &mut WebSocket) -> Option<String> {
 type Refused = (&'static str, Option<Box<WebSocket>>);
 
 /// Checks the ticket and gives the socket to its call.
-fn bind(app: &App, socket: Box<WebSocket>, text: String) -> Result<(), Refused> {
+fn bind(app: &App, socket: Box<WebSocket>, text: String, kind: Kind) -> Result<(), Refused> {
     let Ok(FromTwilio::Start(start)) = message::parse(&text) else { return Err(("no_start", Some(socket))) };
     let account_is_ours = match (&app.settings.twilio.account_sid, &start.account_sid) {
         (Some(ours), Some(account)) => ours == account.as_str(),
@@ -127,9 +150,14 @@ fn bind(app: &App, socket: Box<WebSocket>, text: String) -> Result<(), Refused> 
         Err(TicketError::Unknown) => return Err(("call_of_another_server", Some(socket))),
         Err(_) => return Err(("ticket_used", Some(socket))),
     }
-    match app.registry.attach(&claims.call_sid, PhoneSocket { socket, start: text }) {
+    let socket = PhoneSocket { socket, start: text };
+    let attached = match kind {
+        Kind::Conversation => app.registry.attach(&claims.call_sid, socket),
+        Kind::Fork => app.registry.attach_fork(&claims.call_sid, socket),
+    };
+    match attached {
         Ok(id) => {
-            tracing::info!(call_id = %id, "media stream attached");
+            tracing::info!(call_id = %id, ?kind, "media stream attached");
             Ok(())
         }
         Err(back) => Err(("call_not_waiting", Some(back.socket))),

@@ -5,6 +5,7 @@
 
 use crate::app::App;
 use crate::clock;
+use crate::journal;
 use crate::limits;
 use crate::metrics;
 use axum::body::Body;
@@ -19,7 +20,7 @@ use futures_util::StreamExt;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use std::sync::Arc;
-use store::{Engine, NewPostCall, Saved, StoreError};
+use store::{Engine, LateMessage, NewPostCall, Saved, SpoolName, StoreError};
 
 /// Why a message is not taken.
 enum Refusal {
@@ -76,9 +77,49 @@ async fn take(app: &Arc<App>, headers: &HeaderMap, body: Body) -> Result<&'stati
     if total > MAX_BODY_BYTES && event.content != PostCallContent::Audio {
         return Err(Refusal::TooLarge);
     }
-    tokio::time::timeout(limits::POST_CALL_STORE, keep(app, event, &kept))
-        .await
-        .unwrap_or(Err(Refusal::Unavailable("store")))
+    match tokio::time::timeout(limits::POST_CALL_STORE, keep(app, event, &kept)).await {
+        Ok(Ok(result)) => Ok(result),
+        Ok(Err(error)) if !journal::is_passing(&error) => {
+            tracing::error!(code = error.code(), "a post-call message could not be stored");
+            Err(Refusal::Unavailable("store"))
+        }
+        // It may be sent only once, so it waits here as what belongs to the call does.
+        _ => wait(app, kept).await,
+    }
+}
+
+/// Keeps a message in the spool until the database takes it.
+async fn wait(app: &App, body: Vec<u8>) -> Result<&'static str, Refusal> {
+    let unavailable = || Refusal::Unavailable("store");
+    let spool = app.spool.clone().ok_or_else(unavailable)?;
+    let message = LateMessage { body: String::from_utf8(body).map_err(|_| Refusal::Malformed)? };
+    let kept = tokio::task::spawn_blocking(move || spool.message(&message)).await;
+    if !kept.is_ok_and(|kept| kept.is_ok()) {
+        metrics::spool_dropped(1);
+        return Err(unavailable());
+    }
+    tracing::warn!("a post-call message waits in the spool");
+    Ok("spooled")
+}
+
+/// Stores a message that had to wait in the spool. One that cannot be stored is counted and passed over.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] while the database does not take it.
+pub(crate) async fn keep_late(app: &Arc<App>, message: &LateMessage) -> Result<(), StoreError> {
+    let Ok(event) = webhook::parse(message.body.as_bytes()) else { return Ok(()) };
+    match keep(app, event, message.body.as_bytes()).await {
+        Ok(result) => {
+            tracing::info!(result, "a post-call message that waited in the spool was given to the database");
+            Ok(())
+        }
+        Err(error) if journal::is_passing(&error) => Err(error),
+        Err(error) => {
+            tracing::error!(code = error.code(), "a post-call message from the spool was refused");
+            metrics::spool_dropped(1);
+            Ok(())
+        }
+    }
 }
 
 /// Reads a body, proves it, and gives what is kept of it and its whole length.
@@ -98,20 +139,24 @@ async fn read(body: Body, mut verifier: Verifier) -> Result<(Vec<u8>, usize), Re
 }
 
 /// Stores a message with its call and has it worked in.
-async fn keep(app: &Arc<App>, event: PostCallEvent, body: &[u8]) -> Result<&'static str, Refusal> {
-    let unavailable = |error: StoreError| {
-        tracing::error!(code = error.code(), "a post-call message could not be stored");
-        Refusal::Unavailable("store")
-    };
-    let call = match app.store.call_of_conversation(&event.conversation_id).await.map_err(unavailable)? {
+///
+/// # Errors
+/// [`StoreError`] when it was not stored.
+async fn keep(app: &Arc<App>, event: PostCallEvent, body: &[u8]) -> Result<&'static str, StoreError> {
+    let call = match app.store.call_of_conversation(&event.conversation_id).await? {
         Some(call) => call,
+        // What names its call may still wait in the spool itself.
+        None if calls_wait(app).await => {
+            let source = "records of calls wait in the spool".into();
+            return Err(StoreError::Unavailable { doing: "find the call of a conversation", source });
+        }
         // Tried out by hand in the account, or another installation's: nothing to do, and no reason to send it again.
         None => return Ok("unknown_conversation"),
     };
     let handle = match app.store.call_handle(&call).await {
         Ok(handle) => handle,
         Err(StoreError::Sealed { .. }) => return Ok("erased"),
-        Err(error) => return Err(unavailable(error)),
+        Err(error) => return Err(error),
     };
     // Of a recording only the note that there was one is kept.
     let note;
@@ -127,7 +172,7 @@ async fn keep(app: &Arc<App>, event: PostCallEvent, body: &[u8]) -> Result<&'sta
         received_at_us: clock::unix_us(),
         payload,
     };
-    match app.store.save_post_call(&handle, new).await.map_err(unavailable)? {
+    match app.store.save_post_call(&handle, new).await? {
         Saved::Repeated => return Ok("repeated"),
         Saved::New => {}
     }
@@ -135,6 +180,12 @@ async fn keep(app: &Arc<App>, event: PostCallEvent, body: &[u8]) -> Result<&'sta
     let tracker = app.calls.clone();
     tracker.spawn(async move { work_in(&app, &call, event).await });
     Ok("accepted")
+}
+
+async fn calls_wait(app: &App) -> bool {
+    let Some(spool) = app.spool.clone() else { return false };
+    let any = move || spool.waiting().iter().any(|name| matches!(name, SpoolName::Call(_)));
+    tokio::task::spawn_blocking(any).await.unwrap_or(false)
 }
 
 /// One server at a time works in what others left.

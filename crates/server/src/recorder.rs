@@ -17,6 +17,8 @@ trait Track: Send + 'static {
     fn append(&mut self, capture: &Capture) -> Result<(), StoreError>;
     fn flush(&mut self) -> Result<(), StoreError>;
     fn finish(&mut self) -> Result<(), StoreError>;
+    /// True once it goes on in the spool.
+    fn has_moved(&self) -> bool;
 }
 
 impl Track for RecordingWriter {
@@ -38,12 +40,27 @@ impl Track for RecordingWriter {
     fn finish(&mut self) -> Result<(), StoreError> {
         Self::finish(self)
     }
+
+    fn has_moved(&self) -> bool {
+        Self::has_moved(self)
+    }
+}
+
+/// What became of a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Recorded {
+    /// It was completed, and no frame is missing.
+    pub(crate) whole: bool,
+    /// Its disk took nothing any more, and it went on in the spool.
+    pub(crate) moved: bool,
+    /// Frames that no disk took.
+    pub(crate) lost: u64,
 }
 
 enum Job<T> {
     Open(CallId, Box<T>),
     Frames(CallId, Vec<Capture>),
-    Close(CallId, oneshot::Sender<bool>),
+    Close(CallId, oneshot::Sender<Recorded>),
     /// Proves that the thread is alive.
     Ping(oneshot::Sender<()>),
 }
@@ -60,7 +77,7 @@ struct Recording<T> {
 struct Closing<T> {
     id: CallId,
     recording: Recording<T>,
-    done: oneshot::Sender<bool>,
+    done: oneshot::Sender<Recorded>,
 }
 
 /// Hands recordings to the recording thread; cheap to clone.
@@ -88,13 +105,16 @@ impl Recorder {
         })
     }
 
-    /// Ends the recording of a call with its last frames; true when all of it is on disk.
-    pub(crate) async fn close(&self, id: CallId, last: Vec<Capture>) -> bool {
+    /// Ends the recording of a call with its last frames, and says what became of it.
+    pub(crate) async fn close(&self, id: CallId, last: Vec<Capture>) -> Recorded {
         if !last.is_empty() && self.jobs.send(Job::Frames(id.clone(), last)).await.is_err() {
-            return false;
+            return Recorded::default();
         }
         let (done, finished) = oneshot::channel();
-        self.jobs.send(Job::Close(id, done)).await.is_ok() && finished.await.unwrap_or(false)
+        if self.jobs.send(Job::Close(id, done)).await.is_err() {
+            return Recorded::default();
+        }
+        finished.await.unwrap_or_default()
     }
 
     /// True when the recording thread answers in time.
@@ -118,6 +138,9 @@ fn run<T: Track>(mut queue: mpsc::Receiver<Job<T>>, closings: &mpsc::Sender<Clos
     while let Some(job) = queue.blocking_recv() {
         match job {
             Job::Open(id, track) => {
+                if track.has_moved() {
+                    note_moved(&id);
+                }
                 recordings.insert(id, Recording { track, lost: 0, failing: false });
             }
             Job::Frames(id, frames) => {
@@ -128,11 +151,11 @@ fn run<T: Track>(mut queue: mpsc::Receiver<Job<T>>, closings: &mpsc::Sender<Clos
             Job::Close(id, done) => match recordings.remove(&id) {
                 Some(recording) => {
                     if let Err(lost) = closings.blocking_send(Closing { id, recording, done }) {
-                        let _ = lost.0.done.send(false);
+                        let _ = lost.0.done.send(Recorded::default());
                     }
                 }
                 None => {
-                    let _ = done.send(false);
+                    let _ = done.send(Recorded::default());
                 }
             },
             Job::Ping(pong) => {
@@ -149,8 +172,14 @@ fn append<T: Track>(id: &CallId, recording: &mut Recording<T>, frames: &[Capture
         recording.lost += lost;
         metrics::dropped("recording", lost);
     }
+    let moved = recording.track.has_moved();
     match recording.track.flush() {
-        Ok(()) => recording.failing = false,
+        Ok(()) => {
+            recording.failing = false;
+            if !moved && recording.track.has_moved() {
+                note_moved(id);
+            }
+        }
         Err(error) => {
             if !std::mem::replace(&mut recording.failing, true) {
                 tracing::error!(call_id = %id, code = error.code(), "the recording cannot be written");
@@ -158,6 +187,11 @@ fn append<T: Track>(id: &CallId, recording: &mut Recording<T>, frames: &[Capture
             }
         }
     }
+}
+
+fn note_moved(id: &CallId) {
+    tracing::error!(call_id = %id, "the disk of the recordings takes nothing: the recording goes on in the spool");
+    metrics::recording_failed();
 }
 
 /// Completes the recordings of ended calls, one after the other.
@@ -175,10 +209,11 @@ fn complete<T: Track>(mut ended: mpsc::Receiver<Closing<T>>) {
             tracing::error!(call_id = %id, code = error.code(), "recording could not be closed");
             metrics::recording_failed();
         }
-        let is_whole = finished.is_ok() && recording.lost == 0;
+        let (moved, lost) = (recording.track.has_moved(), recording.lost);
+        let recorded = Recorded { whole: finished.is_ok() && lost == 0, moved, lost };
         // Whoever waits may want to move the file, which its writer holds.
         drop(recording);
-        let _ = done.send(is_whole);
+        let _ = done.send(recorded);
     }
 }
 
@@ -218,6 +253,9 @@ mod tests {
             }
             self.flush()
         }
+        fn has_moved(&self) -> bool {
+            false
+        }
     }
 
     fn frame(n: u64) -> Capture {
@@ -244,7 +282,7 @@ mod tests {
         disk.refusals_left.store(2, Ordering::SeqCst);
         let (done, finished) = oneshot::channel();
         send(Job::Close(id, done));
-        assert!(finished.blocking_recv().unwrap(), "closing is tried again");
+        assert!(finished.blocking_recv().unwrap().whole, "closing is tried again");
         assert_eq!(*disk.written.lock().unwrap(), (0..6).map(frame).collect::<Vec<_>>());
     }
 }

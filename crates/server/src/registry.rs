@@ -3,9 +3,10 @@
 use crate::limits;
 use crate::media::PhoneSocket;
 use crate::metrics;
+use crate::scripted::PageRequest;
 use call::ticket::{TicketBook, TicketError};
 use call::twilio::CallSid;
-use clinic::CallId;
+use clinic::{CallId, PatientId};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
@@ -25,6 +26,9 @@ pub(crate) enum Command {
     Voicemail,
 }
 
+/// Where pages of a call are asked for.
+pub(crate) type PageGate = mpsc::Sender<PageRequest>;
+
 #[derive(Debug)]
 struct LiveCall {
     id: CallId,
@@ -33,6 +37,8 @@ struct LiveCall {
     commands: mpsc::Sender<Command>,
     /// Present until the media stream came.
     attach: Option<oneshot::Sender<PhoneSocket>>,
+    pages: PageGate,
+    forks: mpsc::Sender<PhoneSocket>,
     /// A person is on the line, whatever answering-machine detection says.
     person: bool,
 }
@@ -44,6 +50,10 @@ struct State {
     recent: VecDeque<(CallSid, bool)>,
     /// Calls that a machine answered and that were not told what to leave on it yet.
     machines: VecDeque<CallSid>,
+    /// Whose the last calls were, for what comes after them while the records do not answer.
+    carried: VecDeque<(CallSid, CallId, PatientId)>,
+    /// Calls whose caller is being connected with the nurse, and who waits for what comes of it.
+    dialled: VecDeque<(CallSid, oneshot::Sender<()>)>,
     tickets: TicketBook,
 }
 
@@ -59,6 +69,8 @@ pub(crate) struct Registry {
 pub(crate) struct Inbox {
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) attached: oneshot::Receiver<PhoneSocket>,
+    pub(crate) pages: mpsc::Receiver<PageRequest>,
+    pub(crate) forks: mpsc::Receiver<PhoneSocket>,
 }
 
 /// Why a call was not taken in.
@@ -76,6 +88,8 @@ impl Registry {
             live: HashMap::new(),
             recent: VecDeque::new(),
             machines: VecDeque::new(),
+            carried: VecDeque::new(),
+            dialled: VecDeque::new(),
             tickets: TicketBook::with_capacity(limits::TICKETS),
         };
         Self { state: Mutex::new(state), max_calls }
@@ -93,7 +107,7 @@ impl Registry {
     }
 
     /// Takes a new call in.
-    pub(crate) fn admit(&self, sid: &CallSid, id: CallId) -> Result<Inbox, NotAdmitted> {
+    pub(crate) fn admit(&self, sid: &CallSid, id: CallId, patient: &PatientId) -> Result<Inbox, NotAdmitted> {
         let mut state = self.state();
         if state.live.contains_key(sid) {
             return Err(NotAdmitted::Known);
@@ -103,10 +117,17 @@ impl Registry {
         }
         let (commands, command_inbox) = mpsc::channel(limits::CALL_COMMANDS);
         let (attach, attached) = oneshot::channel();
+        let (pages, page_inbox) = mpsc::channel(limits::CALL_PAGES);
+        let (forks, fork_inbox) = mpsc::channel(limits::CALL_FORKS);
         let since_us = crate::clock::unix_us();
-        state.live.insert(sid.clone(), LiveCall { id, since_us, commands, attach: Some(attach), person: false });
+        state.carried.push_back((sid.clone(), id.clone(), patient.clone()));
+        if state.carried.len() > limits::RECENT_CALLS {
+            state.carried.pop_front();
+        }
+        let call = LiveCall { id, since_us, commands, attach: Some(attach), pages, forks, person: false };
+        state.live.insert(sid.clone(), call);
         metrics::calls_active(state.live.len());
-        Ok(Inbox { commands: command_inbox, attached })
+        Ok(Inbox { commands: command_inbox, attached, pages: page_inbox, forks: fork_inbox })
     }
 
     /// True when no further call can be taken.
@@ -155,6 +176,22 @@ impl Registry {
             Some(attach) => attach.send(socket).map(|()| id),
             None => Err(socket),
         }
+    }
+
+    /// Gives a call a stream that only listens; gives the socket back when the call is not live or has too many.
+    pub(crate) fn attach_fork(&self, sid: &CallSid, socket: PhoneSocket) -> Result<CallId, PhoneSocket> {
+        let state = self.state();
+        let Some(call) = state.live.get(sid) else { return Err(socket) };
+        let id = call.id.clone();
+        match call.forks.try_send(socket) {
+            Ok(()) => Ok(id),
+            Err(mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back)) => Err(back),
+        }
+    }
+
+    /// Where pages of a live call are asked for.
+    pub(crate) fn page_gate(&self, sid: &CallSid) -> Option<PageGate> {
+        self.state().live.get(sid).map(|call| call.pages.clone())
     }
 
     /// Sends a signal to a call. False when it is not live.
@@ -210,6 +247,37 @@ impl Registry {
         state.machines.len() < before
     }
 
+    /// Whose call this was, as far as it is remembered.
+    pub(crate) fn carried(&self, sid: &CallSid) -> Option<(CallId, PatientId)> {
+        let state = self.state();
+        let known = state.carried.iter().rev().find(|(known, _, _)| known == sid);
+        known.map(|(_, id, patient)| (id.clone(), patient.clone()))
+    }
+
+    /// The caller is being connected with the nurse; what comes back hears of the result, or that it is not waited for any
+    /// more.
+    pub(crate) fn nurse_dialled(&self, sid: &CallSid) -> oneshot::Receiver<()> {
+        let (heard, result) = oneshot::channel();
+        let mut state = self.state();
+        state.dialled.retain(|(known, waiting)| known != sid && !waiting.is_closed());
+        state.dialled.push_back((sid.clone(), heard));
+        if state.dialled.len() > limits::RECENT_CALLS {
+            state.dialled.pop_front();
+        }
+        result
+    }
+
+    /// What came of connecting the caller with the nurse is known.
+    pub(crate) fn nurse_result(&self, sid: &CallSid) {
+        // Whoever waits hears it by the end of the channel.
+        self.state().dialled.retain(|(known, _)| known != sid);
+    }
+
+    /// Callers who are being connected with the nurse.
+    pub(crate) fn dialling(&self) -> usize {
+        self.state().dialled.iter().filter(|(_, waiting)| !waiting.is_closed()).count()
+    }
+
     /// Forgets a call whose records are complete.
     pub(crate) fn remove(&self, sid: &CallSid) {
         let mut state = self.state();
@@ -220,5 +288,33 @@ impl Registry {
     /// Whether the agent had said goodbye when the call ended; `None` while it is live or when nobody remembers it.
     pub(crate) fn said_goodbye(&self, sid: &CallSid) -> Option<bool> {
         self.state().recent.iter().rev().find(|(known, _)| known == sid).map(|(_, said_goodbye)| *said_goodbye)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_waits_for_a_nurse_hears_of_the_result_once_and_of_a_second_attempt_too() {
+        let (registry, sid) = (Registry::new(1), CallSid::parse("CA0123456789abcdef0123456789abcdef").unwrap());
+        let first = registry.nurse_dialled(&sid);
+        let second = registry.nurse_dialled(&sid);
+        assert!(first.await.is_err(), "the second attempt is the one that counts");
+        assert_eq!(registry.dialling(), 1);
+        registry.nurse_result(&sid);
+        assert!(second.await.is_err());
+        drop(registry.nurse_dialled(&sid));
+        assert_eq!(registry.dialling(), 0, "nobody waits any more");
+    }
+
+    #[test]
+    fn whose_a_call_was_is_known_after_its_end() {
+        let (registry, sid) = (Registry::new(1), CallSid::parse("CA0123456789abcdef0123456789abcdef").unwrap());
+        let (id, patient) = (CallId::parse("c1").unwrap(), PatientId::parse("p1").unwrap());
+        registry.admit(&sid, id.clone(), &patient).unwrap();
+        registry.remove(&sid);
+        assert_eq!(registry.carried(&sid), Some((id, patient)));
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::client_address::TrustedProxies;
 use crate::tls::TlsSettings;
+use call::agent::Member;
 use clinic::PhoneNumber;
 use clinic::alerts::Policy;
 use clinic::protocol::Protocol;
@@ -28,10 +29,20 @@ pub struct Settings {
     pub public_base_url: String,
     /// The ElevenLabs agent; `None` when not configured.
     pub elevenlabs: Option<ElevenLabsSettings>,
+    /// A second ElevenLabs agent, for when the first does not answer; `None` when not configured.
+    pub elevenlabs_backup: Option<ElevenLabsSettings>,
+    /// A model of OpenAI, for when ElevenLabs does not answer; `None` when not configured.
+    pub openai: Option<OpenAiSettings>,
+    /// Who stands in when the agent fails, in order. Members that are not configured are passed over; nobody stands in
+    /// after the script.
+    pub backup_chain: Vec<Member>,
     /// The secret ElevenLabs signs its post-call messages with. Without it none is accepted.
     pub elevenlabs_webhook_secret: Option<SecretString>,
     /// The Twilio account.
     pub twilio: TwilioSettings,
+    /// What Twilio asks about a call of ours when this server does not answer; an `https` address. Without it whoever picked
+    /// up then hears an error.
+    pub voice_fallback_url: Option<String>,
     /// The clinic's own identity provider, through which people may sign in.
     pub identity_provider: Option<IdentityProvider>,
     /// Where alerts go.
@@ -52,6 +63,10 @@ pub struct Settings {
     pub max_outgoing_calls: usize,
     /// Calls that we begin in a second, all servers of a database together.
     pub outgoing_per_second: u32,
+    /// Where records wait that the database does not take; `None` when nothing waits anywhere but in memory.
+    pub spool_dir: Option<PathBuf>,
+    /// What is done for a patient whose call broke off for a technical reason.
+    pub fallback: clinic::fallback::Policy,
 }
 
 /// Access to an ElevenLabs agent.
@@ -63,6 +78,19 @@ pub struct ElevenLabsSettings {
     pub api_key: SecretString,
     /// Agent identifier.
     pub agent_id: String,
+}
+
+/// Access to OpenAI's Realtime API.
+#[derive(Debug, Clone)]
+pub struct OpenAiSettings {
+    /// REST and WebSocket base with its version, such as `https://api.openai.com/v1`; `http` means `ws`.
+    pub base_url: String,
+    /// API key.
+    pub api_key: SecretString,
+    /// The model, such as `gpt-realtime`.
+    pub model: String,
+    /// The service's voice, such as `marin`.
+    pub voice: String,
 }
 
 /// Access to a Twilio account.
@@ -170,8 +198,12 @@ impl Settings {
             idle_connection: crate::limits::IDLE_CONNECTION,
             public_base_url: format!("http://{bind}"),
             elevenlabs: None,
+            elevenlabs_backup: None,
+            openai: None,
+            backup_chain: Vec::new(),
             elevenlabs_webhook_secret: None,
             twilio: TwilioSettings::default(),
+            voice_fallback_url: None,
             identity_provider: None,
             staff: StaffSettings::default(),
             call: call::CallConfig::default(),
@@ -182,6 +214,8 @@ impl Settings {
             model: Arc::default(),
             shadow_model: None,
             audit_checkpoint_file: None,
+            spool_dir: None,
+            fallback: clinic::fallback::Policy::default(),
         }
     }
 

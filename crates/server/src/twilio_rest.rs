@@ -120,6 +120,18 @@ impl TwilioRest {
     }
 }
 
+/// A wait before something is tried again, between half and one and a half times as long: calls that met the same refusal
+/// must not all come again at the same moment. The same for the same `seed`, which says who waits, and `attempt`.
+pub(crate) fn spread(wait: Duration, seed: &str, attempt: u32) -> Duration {
+    // FNV-1a, mixed as by Stafford: identifiers made one after another differ in a few bits only.
+    let bytes = seed.bytes().chain(attempt.to_le_bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    let per_mille = u32::try_from((hash >> 31) % 1_001).unwrap_or(500);
+    wait * (500 + per_mille) / 1_000
+}
+
 /// The body as JSON, if it is that and not too long.
 async fn read(mut response: reqwest::Response) -> Option<Value> {
     let mut body = Vec::new();
@@ -130,4 +142,22 @@ async fn read(mut response: reqwest::Response) -> Option<Value> {
         body.extend_from_slice(&chunk);
     }
     serde_json::from_slice(&body).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn those_who_were_refused_together_come_again_one_by_one() {
+        let wait = Duration::from_secs(10);
+        let waits: Vec<Duration> = (0..100).map(|n| spread(wait, &format!("CA{n:032}"), 1)).collect();
+        assert!(waits.iter().all(|spread| (wait / 2..=wait * 3 / 2).contains(spread)));
+        assert!(waits.iter().collect::<HashSet<_>>().len() > 80, "they are spread");
+        assert!(waits.iter().any(|spread| *spread < wait) && waits.iter().any(|spread| *spread > wait));
+        assert_eq!(spread(wait, "CA1", 1), spread(wait, "CA1", 1));
+        assert_ne!(spread(wait, "CA1", 1), spread(wait, "CA1", 2));
+        assert_eq!(spread(Duration::ZERO, "CA1", 1), Duration::ZERO);
+    }
 }

@@ -1,32 +1,31 @@
 //! What the server does for a visit: its beginning, what must happen during it, and its assessment at the end.
 
 use crate::app::App;
-use crate::journal::Patience;
+use crate::journal::{self, Patience};
 use crate::limits;
 use crate::metrics;
-use crate::webhook::paths;
+use crate::webhook::{LANGUAGE_PARAMETER, paths, query_field, twiml_response};
 use axum::http::Uri;
+use axum::response::Response;
 use call::agent::elevenlabs::webhook::{self, PostCallContent};
 use call::twilio::CallSid;
 use call::twilio::twiml::{Dial, Response as Twiml, Say};
 use call::twilio::voices;
 use clinic::agent::{AgentText, collected_answers};
-use clinic::alerts::NewAlert;
-use clinic::alerts::rules::{self, RiskFinding};
+use clinic::alerts::rules::{self, RiskFinding, TechnicalFailure};
+use clinic::alerts::{NewAlert, Severity};
 use clinic::care::CareProfile;
 use clinic::facts::CallFacts;
+use clinic::fallback::{self, Step};
 use clinic::protocol::FALLBACK_LANGUAGE;
 use clinic::red_flags::RedFlag;
 use clinic::risk;
 use clinic::visit::{IdentityStatus, Setup, VisitRecord};
-use clinic::{CallId, CallOutcome, Patient, PatientId};
+use clinic::{CallId, CallOutcome, Degradation, DegradationKind, Patient, PatientId};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{CallHandle, PastVisit, PostCallMessage, StoreError, StoredVisit};
-
-/// Name of the field, in the address that is told what came of calling the nurse, for the language of the visit.
-const LANGUAGE_PARAMETER: &str = "language";
+use store::{CallHandle, PastVisit, PostCallMessage, SpoolEntry, StoreError, StoredVisit};
 
 /// What a visit with this patient starts with.
 pub(crate) async fn setup(app: &App, patient: &Patient) -> Result<Setup, StoreError> {
@@ -116,18 +115,41 @@ pub(crate) async fn connect_nurse(app: &App, sid: &CallSid, language: &str) -> b
     }
 }
 
+/// The caller is on the way to the nurse: for as long as her line may ring, a shutdown waits for what comes of it.
+pub(crate) fn await_nurse(app: &App, sid: &CallSid) {
+    let result = app.registry.nurse_dialled(sid);
+    app.calls.spawn(async move {
+        let _ = tokio::time::timeout(limits::NURSE_WAIT, result).await;
+    });
+}
+
+/// The nurse's line was called, and whoever asks wants to know what comes next.
+pub(crate) async fn nurse_was_called(app: &Arc<App>, uri: &Uri, sid: &CallSid, answered: bool) -> Response {
+    if answered {
+        app.registry.nurse_result(sid);
+        return twiml_response(&Twiml::new().hangup());
+    }
+    // The patient is still there, and nobody came: the words of the emergency, and somebody must call back.
+    let (owner, known) = (app.clone(), sid.clone());
+    app.calls.spawn(async move { nurse_not_reached(&owner, &known).await });
+    // After that task was begun, for which a shutdown waits as well.
+    app.registry.nurse_result(sid);
+    let words = words_without_nurse(app, uri, sid).await;
+    twiml_response(&Twiml::new().say(words).hangup())
+}
+
 /// What somebody hears whom the nurse did not answer: the words of their emergency, or whom to call, in the language of
 /// the visit.
-pub(crate) async fn words_without_nurse(app: &App, uri: &Uri, sid: &CallSid) -> Say {
-    let fields = uri.query().unwrap_or_default().split('&').filter_map(|field| field.split_once('='));
-    let named = fields.filter(|(name, _)| *name == LANGUAGE_PARAMETER).map(|(_, language)| language).next();
+async fn words_without_nurse(app: &App, uri: &Uri, sid: &CallSid) -> Say {
+    let named = query_field(uri, LANGUAGE_PARAMETER);
     let protocol = &app.settings.protocol;
     let language = protocol.spoken(named.unwrap_or(FALLBACK_LANGUAGE));
-    let call = app.store.find_call_by_sid(sid.as_str()).await.ok().flatten();
-    let visit = match call {
-        Some(call) => app.store.visit(&call.id).await.ok().flatten(),
-        None => None,
+    let known = async {
+        let call = app.store.find_call_by_sid(sid.as_str()).await.ok().flatten()?;
+        app.store.visit(&call.id).await.ok().flatten()
     };
+    // Somebody in need listens to silence meanwhile.
+    let visit = tokio::time::timeout(limits::ANSWER_WAIT, known).await.ok().flatten();
     // Where nothing is known yet, the words of an emergency are the safe ones.
     let text = match visit.map(|visit| visit.record.red_flags) {
         Some(flags) if flags.is_empty() => "closing",
@@ -137,30 +159,43 @@ pub(crate) async fn words_without_nurse(app: &App, uri: &Uri, sid: &CallSid) -> 
     voices::say(language, protocol.text(language, text, ""))
 }
 
-/// Nobody at the nurse line answered.
-pub(crate) async fn nurse_not_reached(app: &App, sid: &CallSid) {
-    let call = match app.store.find_call_by_sid(sid.as_str()).await {
-        Ok(Some(call)) => call,
-        _ => return tracing::error!("a call whose nurse did not answer is not known"),
+/// Nobody at the nurse line answered. Somebody has to hear of it, however long the records do not answer.
+async fn nurse_not_reached(app: &App, sid: &CallSid) {
+    let (id, patient) = match app.registry.carried(sid) {
+        Some((id, patient)) => (id, Some(patient)),
+        // Another server's, or of before a start.
+        None => match call_of(app, sid).await {
+            Some(known) => known,
+            None => return tracing::error!("a call whose nurse did not answer is not known"),
+        },
     };
-    let _ = app.raise(&rules::technical(call.patient_id.as_ref(), Some(&call.id), "nurse_not_reached")).await;
+    let _ = app.raise_patiently(&rules::technical(patient.as_ref(), Some(&id), "nurse_not_reached")).await;
     let corrected = async {
-        let handle = app.store.call_handle(&call.id).await?;
-        if let Some(mut visit) = app.store.visit(&call.id).await? {
+        let handle = app.store.call_handle(&id).await?;
+        if let Some(mut visit) = app.store.visit(&id).await? {
             visit.record.transferred = Some(false);
             app.store.save_visit(&handle, &visit).await?;
         }
         Ok::<(), StoreError>(())
     };
     if let Err(error) = corrected.await {
-        tracing::error!(call_id = %call.id, code = error.code(), "that the nurse did not answer was not noted");
+        tracing::error!(call_id = %id, code = error.code(), "that the nurse did not answer was not noted");
     }
 }
 
-/// A call is over: what it contributed is stored and assessed, and the staff told where the result asks for it.
-///
-/// A store that does not answer is waited for: what a patient has said is nowhere else. To be run in a task that a shutdown
-/// waits for. True when everything is in the store.
+/// The call with this SID and its patient, as soon as the records answer.
+async fn call_of(app: &App, sid: &CallSid) -> Option<(CallId, Option<PatientId>)> {
+    let mut patience = Patience::new();
+    loop {
+        match app.store.find_call_by_sid(sid.as_str()).await {
+            Err(error) if patience.is_left(&error) => patience.wait().await,
+            found => return found.ok().flatten().map(|call| (call.id, call.patient_id)),
+        }
+    }
+}
+
+/// Assesses a visit, stores it, and raises what the staff has to be told of it. While the store does not take it, it is
+/// waited for; with a spool it waits there, and this is done when the store is back. True when nothing of it can get lost.
 pub(crate) async fn conclude(
     app: &Arc<App>,
     call: &CallHandle,
@@ -168,34 +203,72 @@ pub(crate) async fn conclude(
     record: &VisitRecord,
     outcome: CallOutcome,
 ) -> bool {
-    let mut patience = Patience::new();
+    let places = app.places();
+    let waits = || {
+        let (patient, record) = (patient.clone(), Box::new(record.clone()));
+        places.spool(call, SpoolEntry::Visit { patient, record, outcome })
+    };
+    // What is assessed is in the store: where something of the call waits in the spool, the visit waits behind it.
+    if places.waits(&call.id) && waits().await.is_ok() {
+        return true;
+    }
+    let mut patience = places.patience();
     let concluded = loop {
-        match assess_and_save(app, call, patient, record, outcome).await {
+        let attempt = conclude_now(app, call, patient, record, outcome);
+        match places.attempt("store a visit", attempt).await {
             Err(error) if patience.is_left(&error) => {
                 tracing::warn!(call_id = %call.id, code = error.code(), "the visit could not be stored yet");
                 patience.wait().await;
             }
+            Err(error) if journal::is_passing(&error) && places.spool.is_some() => {
+                if waits().await.is_ok() {
+                    return true;
+                }
+                patience = Patience::new();
+            }
             result => break result,
         }
     };
-    match concluded {
-        Ok(visit) => {
-            let mut all_told = true;
-            for alert in alerts_of(app, &call.id, patient, outcome, &visit) {
-                all_told &= app.raise_patiently(&alert).await.is_ok();
-            }
-            all_told
-        }
-        Err(error) => {
-            tracing::error!(call_id = %call.id, code = error.code(), "the visit could not be stored");
-            // Of a patient who was erased meanwhile nobody misses it.
-            if !matches!(error, StoreError::NotFound { .. } | StoreError::Sealed { .. }) {
-                metrics::visit_lost();
-                let _ = app.raise(&rules::technical(Some(patient), Some(&call.id), "visit_lost")).await;
-            }
-            false
-        }
+    let Err(error) = concluded else { return true };
+    tracing::error!(call_id = %call.id, code = error.code(), "the visit could not be stored");
+    // Of a patient who was erased meanwhile nobody misses it.
+    if !matches!(error, StoreError::NotFound { .. } | StoreError::Sealed { .. }) {
+        metrics::visit_lost();
+        let _ = app.raise(&rules::technical(Some(patient), Some(&call.id), "visit_lost")).await;
     }
+    false
+}
+
+/// As [`conclude`], in one attempt. Doing it again changes nothing.
+///
+/// # Errors
+/// [`StoreError`] when the store does not take all of it.
+pub(crate) async fn conclude_now(
+    app: &Arc<App>,
+    call: &CallHandle,
+    patient: &PatientId,
+    record: &VisitRecord,
+    outcome: CallOutcome,
+) -> Result<(), StoreError> {
+    let visit = assess_and_save(app, call, patient, record, outcome).await?;
+    for alert in alerts_of(app, &call.id, patient, outcome, &visit) {
+        app.raise(&alert).await?;
+    }
+    Ok(())
+}
+
+/// As [`conclude_now`], of a call so old that nobody is told of it any more.
+///
+/// # Errors
+/// As [`conclude_now`].
+pub(crate) async fn save_only(
+    app: &App,
+    call: &CallHandle,
+    patient: &PatientId,
+    record: &VisitRecord,
+    outcome: CallOutcome,
+) -> Result<(), StoreError> {
+    assess_and_save(app, call, patient, record, outcome).await.map(drop)
 }
 
 /// What the staff has to be told of a visit.
@@ -207,8 +280,10 @@ fn alerts_of(
     visit: &StoredVisit,
 ) -> Vec<NewAlert> {
     let mut alerts = Vec::new();
-    if matches!(outcome, CallOutcome::Failed) {
-        alerts.push(rules::technical(Some(patient), Some(call), "call_failed"));
+    if matches!(outcome, CallOutcome::Failed | CallOutcome::Interrupted) {
+        alerts.push(rules::technical_call(patient, call, &failure(app, outcome, &visit.record)));
+    } else {
+        alerts.extend(rules::degraded_call(patient, call, &visit.record.degradations));
     }
     if visit.record.identity.status == IdentityStatus::NotIdentified && visit.record.identity.failed_attempts > 0 {
         alerts.push(rules::not_identified(patient, call));
@@ -236,6 +311,32 @@ fn alerts_of(
     };
     alerts.extend(rules::assessment(&finding));
     alerts
+}
+
+/// What ended a call for a technical reason, as far as its record tells.
+fn failure<'a>(app: &App, outcome: CallOutcome, record: &'a VisitRecord) -> TechnicalFailure<'a> {
+    let done = match (fallback::is_needed(outcome, Some(record)), app.settings.fallback.steps.first()) {
+        (false, _) => "the check-in was complete, or somebody has taken over",
+        (true, Some(Step::CallAgain)) => "the patient will be called again",
+        (true, Some(Step::Sms)) => "the patient gets a text message",
+        (true, Some(Step::Nurse)) => "a nurse is asked to telephone",
+        (true, None) => "nothing: no way to contact the patient is set",
+    };
+    if outcome == CallOutcome::Interrupted {
+        let lost = "less than a second of sound, and the rest of the conversation";
+        return TechnicalFailure { kind: DegradationKind::Crash, severity: Severity::Review, lost, done };
+    }
+    match record.degradations.iter().max_by_key(|known| known.severity) {
+        Some(Degradation { kind, severity, lost, .. }) => {
+            TechnicalFailure { kind: *kind, severity: *severity.max(&Severity::Review), lost, done }
+        }
+        None => TechnicalFailure {
+            kind: DegradationKind::Agent,
+            severity: Severity::Review,
+            lost: "the rest of the conversation",
+            done,
+        },
+    }
 }
 
 async fn assess_and_save(

@@ -6,12 +6,15 @@
 //! shells around them. Start with [`elevenlabs::ElevenLabsSim`] and [`twilio::Caller`].
 
 pub mod assets;
+pub mod chaos;
 pub mod elevenlabs;
 mod error;
 pub mod fast;
 pub mod oidc;
 pub mod patient;
+pub mod realtime;
 pub mod rng;
+mod socket;
 pub mod sound;
 pub mod twilio;
 

@@ -375,6 +375,46 @@ async fn bad_documents_end_the_call_or_go_to_the_fallback() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_document_at_the_phone_company_is_the_last_resort() {
+    // The server is gone, and so is the address that should stand in for it.
+    let app = App::start(Plan::default()).await;
+    let mut caller = app.caller("silent");
+    caller.voice_url = "http://127.0.0.1:9/voice".to_owned();
+    caller.fallback_url = Some("http://127.0.0.1:9/fallback".to_owned());
+    caller.fallback_twiml = Some("<Response><Say>We will call you again.</Say><Hangup/></Response>".to_owned());
+    let report = caller.run().await.unwrap();
+    assert_eq!((report.said, report.ended_by), (vec!["We will call you again.".to_owned()], EndedBy::Verb));
+    assert_eq!(report.violations.iter().map(|violation| violation.code).collect::<Vec<_>>(), [11205, 11205]);
+    // In the middle of a call, when an answer cannot be delivered.
+    let voice = r#"<Response><Gather input="dtmf" timeout="1" action="http://127.0.0.1:9/next" actionOnEmptyResult="true"><Say>Hello?</Say></Gather></Response>"#;
+    let app = App::start(Plan { voice: voice.to_owned(), ..Plan::default() }).await;
+    let mut caller = app.caller("silent");
+    caller.fallback_url = Some(format!("http://{}/after", app.addr));
+    let report = caller.run().await.unwrap();
+    assert_eq!((app.webhooks("/after")[0]["ErrorCode"].as_str(), report.ended_by), ("11205", EndedBy::Verb));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_patient_with_the_hands_presses_keys() {
+    let ask = |words: &str| {
+        format!(
+            r#"<Response><Gather input="speech dtmf" action="/after" numDigits="1"><Say>{words}</Say></Gather></Response>"#
+        )
+    };
+    for (words, key) in [
+        ("Are you having any shortness of breath? Press 1 for none, 2 for the same as always, 3 if it is worse.", "1"),
+        ("¿Cómo se siente hoy? Marque 1 si está mejor, 2 si está igual que siempre, 3 si está peor.", "2"),
+    ] {
+        let app = App::start(Plan { voice: ask(words), ..Plan::default() }).await;
+        let mut caller = app.caller("stable");
+        caller.behaviour = caller.behaviour.by_keys();
+        caller.run().await.unwrap();
+        let answer = &app.webhooks("/after")[0];
+        assert_eq!(answer.get("Digits").map(String::as_str), Some(key), "{words}: {answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn impaired_lines_reach_the_server_as_described() {
     let app = App::start(Plan { close_after: Some((60, 1000)), ..Plan::default() }).await;
     let mut caller = app.caller("silent");

@@ -34,7 +34,7 @@ fn visit(patient: PatientScript, setup: Setup) -> FastReport {
     let agent = SimConfig { script: Script::visit(), ..SimConfig::default() };
     let call = FastCall {
         agent,
-        leg: AgentLeg::ElevenLabs { init },
+        leg: AgentLeg::elevenlabs(init),
         config: call::CallConfig::default(),
         setup,
         patient,
@@ -190,4 +190,48 @@ fn a_worsening_patient_sounds_and_says_worse_every_few_days() {
     };
     assert!(hnr(&late) < hnr(&early) - 3.0, "{} {}", hnr(&late), hnr(&early));
     assert!(late.red_flags.is_empty(), "{:?}", late.red_flags);
+}
+
+#[test]
+fn the_timeline_alone_gives_the_same_record() {
+    let names = ["stable", "worsening", "red-flag"];
+    for name in names {
+        let patient = PatientScript::scenario(name).unwrap();
+        let report = visit(patient, setup("en"));
+        let mut events = report.events.clone();
+        let again = clinic::visit::replay(setup("en"), &events, &report.segments);
+        let live = &report.record;
+        assert_eq!(again.identity, live.identity, "{name}");
+        assert_eq!(again.recording_consent, live.recording_consent, "{name}");
+        assert_eq!(again.answers, live.answers, "{name}");
+        let flags = |record: &clinic::visit::VisitRecord| {
+            record.red_flags.iter().map(|raised| raised.flag.code.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(flags(&again), flags(live), "{name}");
+        assert_eq!((again.complete, again.transferred), (live.complete, live.transferred), "{name}");
+        assert_eq!(again.tasks, live.tasks, "{name}");
+
+        // Cut off at any place it gives what was known there, and never more answers than the whole.
+        while events.len() > 4 {
+            events.truncate(events.len() * 2 / 3);
+            let cut = clinic::visit::replay(setup("en"), &events, &report.segments);
+            let noted = |kind: &TimelineKind| matches!(kind, TimelineKind::Identified { .. });
+            let identified = events.iter().any(|event| noted(&event.kind));
+            assert!(!identified || cut.identity.status == IdentityStatus::Identified, "{name}");
+        }
+
+        // What was concluded stays, where the words it came from are gone.
+        let concluded = report.events.iter().filter(|event| {
+            use TimelineKind::{AnswerNoted, Consent, Identified, RedFlag};
+            matches!(event.kind, AnswerNoted { .. } | Identified { .. } | Consent { .. } | RedFlag { .. })
+        });
+        let concluded: Vec<_> = concluded.cloned().collect();
+        let from_notes = clinic::visit::replay(setup("en"), &concluded, &[]);
+        assert_eq!(from_notes.identity.status, live.identity.status, "{name}");
+        assert_eq!(flags(&from_notes), flags(live), "{name}");
+        for answer in live.answers.iter().filter(|answer| answer.value.is_some()) {
+            let same = from_notes.answers.iter().find(|other| other.question == answer.question);
+            assert_eq!(same.map(|other| &other.value), Some(&answer.value), "{name}");
+        }
+    }
 }

@@ -4,9 +4,11 @@
 //! What an alert says is sealed under the patient's key, so that it is erased with the patient. Which symptom it is about
 //! is not readable without the key either: repetitions are found by keyed hash.
 
+mod before;
 mod outbox;
 mod rows;
 
+pub use before::{SentBefore, ToldBefore};
 pub use outbox::{ClaimedDelivery, ClimbReport, DeliveryRecord, Outcome};
 pub use rows::{AlertContent, AlertFilter, AlertRecord, Handled, Occurrence};
 
@@ -50,6 +52,8 @@ const ACKNOWLEDGE: &str = "UPDATE alerts SET status = 'acknowledged', next_step_
      acknowledged_at_us = $2, acknowledged_note = $3 WHERE id = $4 AND status = 'open'";
 const RESOLVE: &str = "UPDATE alerts SET status = 'resolved', next_step_us = NULL, resolved_by = $1, \
      resolved_at_us = $2, resolved_note = $3 WHERE id = $4 AND status <> 'resolved'";
+const RAISED_BEFORE: &str = "SELECT COUNT(*) FROM alerts a JOIN alert_occurrences o ON o.alert_id = a.id \
+     WHERE a.patient_id = $1 AND o.finding_hash = $2";
 const STATUS: &str = "SELECT a.patient_id, a.status, k.key_id, k.wrapped_key FROM alerts a \
      LEFT JOIN data_keys k ON k.kind = 'alert' AND k.id = a.id WHERE a.id = $1";
 
@@ -73,6 +77,15 @@ impl Store {
     /// [`StoreError::NotFound`] when the patient or the call is not known, [`StoreError::Sealed`] when the patient was
     /// erased, [`StoreError::Invalid`] for a code or a text that is too long.
     pub async fn raise_alert(&self, new: &NewAlert, at_us: i64) -> Result<Raised> {
+        self.raise_alert_told(new, at_us, None).await
+    }
+
+    /// As [`Store::raise_alert`], where staff was told of it already: these messages are noted as sent, and are not sent
+    /// again.
+    ///
+    /// # Errors
+    /// As [`Store::raise_alert`].
+    pub async fn raise_alert_told(&self, new: &NewAlert, at_us: i64, told: Option<&ToldBefore>) -> Result<Raised> {
         check(new)?;
         self.follow_keys().await?;
         let mut tx = self.begin(Domain::Alerts).await?;
@@ -84,7 +97,7 @@ impl Store {
         ]);
         let known = query(UNRESOLVED).bind(&topic).fetch_optional(&mut *tx).await.doing("look up an alert")?;
         let raised = match known {
-            None => self.insert_alert(&mut tx, new, topic, at_us).await?,
+            None => self.insert_alert(&mut tx, new, topic, at_us, told.map(|told| &told.alert_id)).await?,
             Some(row) => {
                 let key_id: Option<String> = row.try_get("key_id").doing("read an alert")?;
                 let wrapped: Option<Vec<u8>> = row.try_get("wrapped_key").doing("read an alert")?;
@@ -95,6 +108,9 @@ impl Store {
                 self.repeat_alert(&mut tx, Known { id, key, severity, occurrences }, new, at_us).await?
             }
         };
+        if let Some(told) = told.filter(|_| raised.notifies) {
+            told.note(&mut tx, &raised.id).await?;
+        }
         if raised.is_new || raised.notifies {
             let entry = self.entry("alert.raise").object(KIND, &raised.id).patient(new.patient_id.as_ref());
             let entry = entry.detail("kind", new.kind.as_str()).detail("severity", new.severity.as_str());
@@ -104,11 +120,32 @@ impl Store {
         Ok(raised)
     }
 
-    async fn insert_alert(&self, tx: &mut Conn, new: &NewAlert, topic: Vec<u8>, at_us: i64) -> Result<Raised> {
+    /// Whether people were told the same of the same call and patient before, be it resolved or not. False for an alert
+    /// without a call or a patient: of those nobody can say.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn was_alert_raised(&self, new: &NewAlert) -> Result<bool> {
+        let (Some(patient), Some(hash)) = (&new.patient_id, self.finding_hash(new)) else { return Ok(false) };
+        let count = query_scalar::<i64>(RAISED_BEFORE).bind(patient.as_str()).bind(hash);
+        count.fetch_one(self.read()).await.doing("look for an alert").map(|count| count > 0)
+    }
+
+    async fn insert_alert(
+        &self,
+        tx: &mut Conn,
+        new: &NewAlert,
+        topic: Vec<u8>,
+        at_us: i64,
+        wanted: Option<&AlertId>,
+    ) -> Result<Raised> {
         let vault = &self.inner.vault;
         let at_ms = u64::try_from(at_us / 1_000)
             .map_err(|_| StoreError::Invalid { what: "time of an alert", expected: "a time after 1970" })?;
-        let id = AlertId::parse(&new_id(at_ms)?).map_err(|_| StoreError::corrupt("a new identifier"))?;
+        let id = match wanted {
+            Some(id) => id.clone(),
+            None => AlertId::parse(&new_id(at_ms)?).map_err(|_| StoreError::corrupt("a new identifier"))?,
+        };
         let (key, own) = match &new.patient_id {
             Some(patient) => (self.patient_key(tx, patient).await?, None),
             None => {

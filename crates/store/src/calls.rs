@@ -2,17 +2,19 @@
 
 use crate::Frame;
 use crate::audit;
-use crate::db::{Domain, Engine, Row, Tx, query, query_scalar};
+use crate::db::{Conn, Domain, Engine, Row, Tx, query, query_scalar};
 use crate::db::{Violation, violation};
 use crate::error::Doing;
 use crate::ids::new_id;
 use crate::keys::DataKey;
 use crate::reach::{CareTeam, at_of, user_of, within_or_nobodys};
 use crate::root_keys::put_data_key;
+use crate::schedules::cancel_call_back;
+use crate::store::off_the_runtime;
 use crate::vault::{Place, fresh_key_under, open_at, seal_at, unwrap_under};
 use crate::{Result, Store, StoreError};
 use clinic::{CallId, CallOutcome, CallRecord, Direction, EndCause, PatientId, TimelineEvent, TimelineKind};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Calls of one page, at most.
 pub const MAX_PAGE: u32 = 1_000;
@@ -28,6 +30,8 @@ const INSERT: &str = "INSERT INTO calls (id, patient_id, call_sid_hash, call_sid
 const FINISH: &str = "UPDATE calls SET outcome = $1, end_cause = $2, ended_at_us = $3, agents = $4, turns = $5, \
      interruptions = $6 WHERE id = $7 AND (outcome = $8 \
      OR (outcome = $9 AND end_cause IS NULL AND server_id = $10))";
+const FINISH_LATE: &str = "UPDATE calls SET outcome = $1, end_cause = $2, ended_at_us = $3, agents = $4, turns = $5, \
+     interruptions = $6 WHERE id = $7 AND (outcome = $8 OR (outcome = $9 AND end_cause IS NULL AND $10 <> ''))";
 const PATIENT_OF: &str = "SELECT patient_id FROM calls WHERE id = $1";
 const GET: &str = "SELECT id, patient_id, direction, outcome, end_cause, started_at_us, ended_at_us, agents, turns, \
      interruptions FROM calls WHERE id = $1";
@@ -75,7 +79,7 @@ pub struct NewCall<'a> {
 }
 
 /// How a call ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FinishCall {
     /// How it ended up; anything but `InProgress`.
     pub outcome: CallOutcome,
@@ -175,6 +179,19 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] when it is finished already, [`StoreError::NotFound`], [`StoreError::Invalid`].
     pub async fn finish_call(&self, id: &CallId, end: FinishCall) -> Result<()> {
+        self.finish(FINISH, id, end).await
+    }
+
+    /// As [`Store::finish_call`], of a call whose end waited in the spool: whichever process carried it, and whoever took it
+    /// for interrupted meanwhile, this is how it ended.
+    ///
+    /// # Errors
+    /// As [`Store::finish_call`].
+    pub async fn finish_call_late(&self, id: &CallId, end: FinishCall) -> Result<()> {
+        self.finish(FINISH_LATE, id, end).await
+    }
+
+    async fn finish(&self, statement: &'static str, id: &CallId, end: FinishCall) -> Result<()> {
         if end.outcome == CallOutcome::InProgress {
             return Err(StoreError::Invalid { what: "outcome", expected: "an outcome of a call that is over" });
         }
@@ -183,7 +200,7 @@ impl Store {
         }
         let doing = "finish a call";
         let mut tx = self.begin(Domain::None).await?;
-        let finished = query(FINISH)
+        let finished = query(statement)
             .bind(end.outcome.as_str())
             .bind(end.end_cause.as_ref().map(name_of).transpose()?)
             .bind(end.ended_at_us)
@@ -203,8 +220,15 @@ impl Store {
             return Err(StoreError::Conflict { what: "the call is finished already" });
         }
         let entry = self.entry("call.finish").object(KIND, id).patient(patient_in(&patient)?.as_ref());
-        let entry = entry.detail("outcome", end.outcome.as_str());
-        self.tell(&mut tx, &[entry]).await?;
+        let mut entries = vec![entry.detail("outcome", end.outcome.as_str())];
+        // Whoever took it for lost may have planned to make up for it.
+        if matches!(end.outcome, CallOutcome::Completed | CallOutcome::HandedOver)
+            && let Some(planned) = cancel_call_back(&mut tx, id).await?
+        {
+            let entry = self.entry("call.cancel").object("planned_call", &planned);
+            entries.push(entry.patient(patient_in(&patient)?.as_ref()).detail("because", "not_needed"));
+        }
+        self.tell(&mut tx, &entries).await?;
         tx.commit().await.doing(doing)
     }
 
@@ -288,12 +312,17 @@ impl Store {
     /// Microseconds from the announcement of a call to the last caller audio in its recording.
     async fn recorded_until(&self, id: &CallId) -> Option<i64> {
         let mut recording = self.open_recording(id).await.ok()?;
-        let mut until = None;
-        while let Ok(Some(frame)) = recording.next_frame() {
-            if let Frame::Patient { arrived_us, .. } = frame {
-                until = until.max(Some(arrived_us));
+        // The whole of it is read and opened, which must not hold up a thread that carries the audio of calls.
+        let last = move || {
+            let mut until = None;
+            while let Ok(Some(frame)) = recording.next_frame() {
+                if let Frame::Patient { arrived_us, .. } = frame {
+                    until = until.max(Some(arrived_us));
+                }
             }
-        }
+            Ok(until)
+        };
+        let until: Option<u64> = off_the_runtime(last).await.ok()?;
         until.and_then(|us| i64::try_from(us).ok())
     }
 
@@ -363,8 +392,13 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], [`StoreError::Sealed`] when erased, [`StoreError::Corrupt`].
     pub async fn call_handle(&self, id: &CallId) -> Result<CallHandle> {
+        self.call_handle_on(&mut *self.reader().await?, id).await
+    }
+
+    /// As [`Store::call_handle`], on this connection.
+    pub(crate) async fn call_handle_on(&self, conn: &mut Conn, id: &CallId) -> Result<CallHandle> {
         let doing = "read the key of a call";
-        let row = query(GET_KEY).bind(id.as_str()).fetch_optional(self.read()).await.doing(doing)?;
+        let row = query(GET_KEY).bind(id.as_str()).fetch_optional(conn).await.doing(doing)?;
         let row = row.ok_or(StoreError::NotFound { what: KIND })?;
         let data_key = self.key_in_call_row(&row, id.as_str())?;
         Ok(CallHandle { id: id.clone(), data_key })

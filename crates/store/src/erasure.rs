@@ -276,6 +276,7 @@ impl Store {
 
     async fn remove_recording(&self, id: &str) -> Result<()> {
         let call = CallId::parse(id).map_err(|_| StoreError::corrupt("a recording to be removed"))?;
+        self.remove_spare(&call)?;
         self.inner.audio.delete(&call).await?;
         query(REMOVED).bind(id).execute(self.write()).await.doing("remove erased recordings").map(drop)
     }

@@ -73,6 +73,7 @@ mod root_keys;
 mod rotation;
 mod schedules;
 mod servers;
+pub mod spool;
 mod store;
 mod timeline;
 mod tokens;
@@ -83,7 +84,7 @@ mod visits;
 pub use access::Access;
 pub use alerts::{
     AlertContent, AlertFilter, AlertRecord, ClaimedDelivery, ClimbReport, DeliveryRecord, Handled, Occurrence, Outcome,
-    Raised,
+    Raised, SentBefore, ToldBefore,
 };
 pub use backup::{
     BackupSummary, RestorePlan, Restored, RestoredKeys, backup_wrapped_by, restore_backup, restore_keys, verify_backup,
@@ -112,10 +113,12 @@ pub use repeats::{REPEATS_KEPT_US, REPEATS_LEASE_US, Repeat};
 pub use retention::{MAX_RETENTION_ITEMS, RetentionPlan, RetentionRules, RetentionRun};
 pub use rotation::{RootKeyRecord, Rotation, RotationStep};
 pub use schedules::{
-    AttemptRecord, Claim, MAX_SCHEDULES_OF_PATIENT, OutgoingState, Planned, PlannedCall, PlannedState,
+    AttemptRecord, CallBack, Claim, MAX_SCHEDULES_OF_PATIENT, OutgoingState, Planned, PlannedCall, PlannedState,
+    call_back_after,
 };
 pub use servers::{Beat, SERVER_LEASE_US, ServerRecord};
-pub use store::{Store, StoreConfig, StorePlaces};
+pub use spool::{CallBackWish, LateMessage, Spool, SpoolCounts, SpoolEntry, SpoolLimits, SpoolName};
+pub use store::{JoinedRecordings, Store, StoreConfig, StorePlaces};
 pub use timeline::{MAX_BATCH, MAX_CALL_EVENTS, MAX_CALL_SEGMENTS};
 pub use tokens::{NewToken, TokenRecord, TokenRequest};
 pub use tracks::MAX_TRACK_SAMPLES;

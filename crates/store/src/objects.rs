@@ -141,6 +141,13 @@ impl AudioStore {
         }
     }
 
+    /// Tells where recordings go on whose disk takes nothing: until both parts are one, nothing of them is uploaded.
+    pub(crate) fn set_spare(&self, dir: &Path) {
+        if let Self::S3(remote) = self {
+            remote.set_spare(dir);
+        }
+    }
+
     /// Starts the recording of a call. Blocks briefly on the file system.
     ///
     /// # Errors
@@ -279,7 +286,7 @@ fn open_local(dir: &Path, id: &CallId) -> Result<Option<File>> {
 }
 
 /// Removes a local recording for good and says how many files that were.
-fn remove_local(dir: &Path, id: &CallId) -> Result<u64> {
+pub(crate) fn remove_local(dir: &Path, id: &CallId) -> Result<u64> {
     let removed = match std::fs::remove_file(dir.join(file_name(id))) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
         removed => removed.map(|()| 1).doing("erase a recording")?,
@@ -290,7 +297,7 @@ fn remove_local(dir: &Path, id: &CallId) -> Result<u64> {
 }
 
 /// The recordings in a directory and their sizes. Other files are none of ours.
-fn local_recordings(dir: &Path) -> Result<Vec<(CallId, u64)>> {
+pub(crate) fn local_recordings(dir: &Path) -> Result<Vec<(CallId, u64)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).doing("list recordings")? {
         let entry = entry.doing("list recordings")?;

@@ -13,6 +13,9 @@
 //!
 //! A process that is killed loses what it had not flushed and leaves at most one torn block at the end; everything before
 //! it is read as usual. Everything here is synchronous, for a plain thread.
+//!
+//! A disk that takes nothing any more is left for another one, where there is a place for that: the recording goes on
+//! there in a file of its own, with the block that was refused and the numbers after it. [`parts`] puts the two together.
 
 use crate::db::create_private_dir;
 use crate::error::Doing;
@@ -27,7 +30,9 @@ use std::io::Write;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+mod parts;
 mod reader;
+pub(crate) use parts::{Joined, join};
 pub use reader::RecordingReader;
 
 const MAGIC: &[u8; 7] = b"HVREC\r\n";
@@ -49,6 +54,12 @@ const MAX_SEALED: usize = MAX_WAITING + MAX_FRAME_OVERHEAD + MAX_FRAME_BYTES + T
 pub struct RecordingWriter {
     file: File,
     dir: PathBuf,
+    /// Where the recording goes on when `dir` takes nothing any more.
+    spare: Option<PathBuf>,
+    /// The beginning of the recording, when it goes on elsewhere. Kept open, because its lock keeps uploaders away.
+    before: Option<File>,
+    /// It goes on in the other directory, or began there.
+    moved: bool,
     id: CallId,
     key: DataKey,
     /// Room for a block header, then records in plaintext.
@@ -68,32 +79,50 @@ impl RecordingWriter {
     /// [`StoreError::Conflict`] when the call has a recording already, [`StoreError::Unavailable`] when the file cannot
     /// be made.
     pub fn create(dir: &Path, id: &CallId, key: DataKey) -> Result<Self> {
-        create_private_dir(dir).doing("create the audio directory")?;
-        let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.join(file_name(id))) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                return Err(StoreError::Conflict { what: "the call has a recording already" });
-            }
-            file => file.doing("create a recording")?,
-        };
-        // Tells uploaders, in whatever process, that the recording is not theirs yet. The lock goes with the writer, also
-        // when its process is killed. A file system without locks can hold a directory of recordings, but no spool.
-        let _ = file.lock();
-        let header = file_header(id);
-        file.write_all(&header).doing("write a recording")?;
+        let (file, offset) = new_file(dir, id)?;
         let mut open = Vec::with_capacity(BUFFER);
         open.resize(BLOCK_HEADER, 0);
         Ok(Self {
             file,
             dir: dir.to_owned(),
+            spare: None,
+            before: None,
+            moved: false,
             id: id.clone(),
             key,
             open,
             sealed: Vec::with_capacity(BUFFER),
             aad: Vec::new(),
-            offset: header.len() as u64,
+            offset,
             next_block: 0,
             finished: false,
         })
+    }
+
+    /// As [`RecordingWriter::create`], with a directory on another disk for when this one takes nothing: from the beginning,
+    /// or later.
+    ///
+    /// # Errors
+    /// As [`RecordingWriter::create`], when neither of them can be written to.
+    pub fn create_with_spare(dir: &Path, spare: &Path, id: &CallId, key: DataKey) -> Result<Self> {
+        match Self::create(dir, id, key.clone()) {
+            Ok(mut writer) => {
+                writer.spare = Some(spare.to_owned());
+                Ok(writer)
+            }
+            Err(StoreError::Unavailable { .. }) => {
+                let mut writer = Self::create(spare, id, key)?;
+                writer.moved = true;
+                Ok(writer)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// True once the recording goes on in the other directory, or where it began there.
+    #[must_use]
+    pub fn has_moved(&self) -> bool {
+        self.moved
     }
 
     /// Takes a frame into the buffer; writes only when the buffer is full. Does not allocate in steady state.
@@ -144,6 +173,8 @@ impl RecordingWriter {
             self.finished = true;
         }
         self.flush()?;
+        // What was written before the disk gave up is as much on it as it can be.
+        let _ = self.before.as_ref().map(File::sync_all);
         self.file.sync_all().doing("write a recording through to the disk")?;
         // The file's name must last as well as its content.
         File::open(&self.dir).and_then(|dir| dir.sync_all()).doing("write the audio directory through to the disk")?;
@@ -173,11 +204,24 @@ impl RecordingWriter {
 
     /// Writes at a fixed place, so that a retry covers what an interrupted attempt left.
     fn write_sealed(&mut self) -> Result<()> {
-        if !self.sealed.is_empty() {
-            self.file.write_all_at(&self.sealed, self.offset).doing("write a recording")?;
-            self.offset += self.sealed.len() as u64;
-            self.sealed.clear();
+        if self.sealed.is_empty() {
+            return Ok(());
         }
+        if let Err(refused) = self.file.write_all_at(&self.sealed, self.offset) {
+            self.move_on(refused)?;
+            self.file.write_all_at(&self.sealed, self.offset).doing("write a recording")?;
+        }
+        self.offset += self.sealed.len() as u64;
+        self.sealed.clear();
+        Ok(())
+    }
+
+    /// Goes on in the other directory, once.
+    fn move_on(&mut self, refused: std::io::Error) -> Result<()> {
+        let Some(spare) = self.spare.clone() else { return Err(refused).doing("write a recording") };
+        let (file, offset) = new_file(&spare, &self.id)?;
+        self.before = Some(std::mem::replace(&mut self.file, file));
+        (self.dir, self.offset, self.spare, self.moved) = (spare, offset, None, true);
         Ok(())
     }
 }
@@ -196,6 +240,28 @@ impl std::fmt::Debug for RecordingWriter {
             .field("blocks", &self.next_block)
             .finish_non_exhaustive()
     }
+}
+
+/// A new file with the header of this call's recording, and where its first block goes.
+fn new_file(dir: &Path, id: &CallId) -> Result<(File, u64)> {
+    create_private_dir(dir).doing("create the audio directory")?;
+    let path = dir.join(file_name(id));
+    let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            return Err(StoreError::Conflict { what: "the call has a recording already" });
+        }
+        file => file.doing("create a recording")?,
+    };
+    // Tells uploaders, in whatever process, that the recording is not theirs yet. The lock goes with the writer, also when
+    // its process is killed. A file system without locks can hold a directory of recordings, but no spool.
+    let _ = file.lock();
+    let header = file_header(id);
+    if let Err(error) = file.write_all(&header) {
+        // A name without a recording would keep the next attempt away.
+        let _ = std::fs::remove_file(&path);
+        return Err(error).doing("write a recording");
+    }
+    Ok((file, header.len() as u64))
 }
 
 /// Name of a call's recording inside the audio directory.

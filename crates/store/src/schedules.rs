@@ -6,10 +6,12 @@
 //! that notes the end.
 
 mod attempts;
+mod call_backs;
 mod planned;
 
 pub use attempts::{AttemptRecord, Claim, OutgoingState};
-pub use planned::{PlannedCall, PlannedState};
+pub(crate) use call_backs::cancel_call_back;
+pub use planned::{CallBack, PlannedCall, PlannedState, call_back_after};
 
 use crate::audit::NewEntry;
 use crate::db::{Conn, Domain, Row, query, query_scalar};

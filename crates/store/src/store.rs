@@ -5,10 +5,11 @@ use crate::error::Doing;
 use crate::group::GroupCommit;
 use crate::ids::{new_id, now_ms};
 use crate::kms::KeyService;
-use crate::objects::{AudioConfig, AudioLocation, AudioStore, Erased, Resumed, Wanted};
+use crate::objects::{AudioConfig, AudioLocation, AudioStore, Erased, Resumed, Wanted, local_recordings, remove_local};
+use crate::recording::{Joined, join};
 use crate::root_keys;
 use crate::vault::Vault;
-use crate::{CallHandle, RecordingReader, RecordingWriter, Result, StoreError};
+use crate::{CallHandle, RecordingReader, RecordingWriter, Result, Spool, SpoolLimits, StoreError};
 use clinic::CallId;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -57,6 +58,17 @@ pub(crate) struct Inner {
     pub(crate) audio: AudioStore,
     /// Where a backup of the keys is kept.
     pub(crate) key_backup: OnceLock<PathBuf>,
+    /// Where recordings go on when their disk takes nothing.
+    pub(crate) spare_audio: OnceLock<PathBuf>,
+}
+
+/// What became of recordings that went on in the spool.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct JoinedRecordings {
+    /// How many are one file again.
+    pub whole: u64,
+    /// Calls that the database does not know, of which the spool has a recording.
+    pub orphans: Vec<CallId>,
 }
 
 const PING: &str = "SELECT COUNT(*) FROM meta";
@@ -90,8 +102,8 @@ impl Store {
         let vault = Vault::new(root_keys::load(&db, &service).await?)?;
         let server_id = new_id(now_ms())?;
         let events = GroupCommit::default();
-        let key_backup = OnceLock::new();
-        let inner = Inner { db, service, vault, events, server_id, audio, key_backup };
+        let (key_backup, spare_audio) = (OnceLock::new(), OnceLock::new());
+        let inner = Inner { db, service, vault, events, server_id, audio, key_backup, spare_audio };
         Ok(Self { inner: Arc::new(inner), scope: None, actor: None })
     }
 
@@ -189,6 +201,69 @@ impl Store {
         self.inner.audio.create(&call.id, call.data_key().clone())
     }
 
+    /// As [`Store::recording_writer`], which goes on in the spool when the disk of the recordings takes nothing. When the
+    /// writer is gone, and now and then, call [`Store::join_recordings`].
+    ///
+    /// # Errors
+    /// As [`Store::recording_writer`], when the spool takes nothing either.
+    pub fn recording_writer_with(&self, call: &CallHandle, spool: &Spool) -> Result<RecordingWriter> {
+        let _ = self.inner.spare_audio.set(spool.audio_dir().to_owned());
+        let (dir, key) = (self.audio_dir(), call.data_key().clone());
+        RecordingWriter::create_with_spare(dir, spool.audio_dir(), &call.id, key)
+    }
+
+    /// Opens the spool of this installation in `dir`.
+    ///
+    /// # Errors
+    /// As [`Spool::open`].
+    pub fn open_spool(&self, dir: &Path, limits: SpoolLimits) -> Result<Spool> {
+        let spool = Spool::open(dir, &self.shared_secret("spool"), limits)?;
+        let _ = self.inner.spare_audio.set(spool.audio_dir().to_owned());
+        self.inner.audio.set_spare(spool.audio_dir());
+        Ok(spool)
+    }
+
+    /// Puts recordings together again that went on in the spool; those that are not wanted any more are removed. Says how
+    /// many are whole now, and which belong to calls that the database does not know: these stay as they are.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] while the disk of the recordings or the database takes nothing; what is left is looked
+    /// at again. [`StoreError::Corrupt`] names a recording of which something is missing.
+    pub async fn join_recordings(&self, spool: &Spool) -> Result<JoinedRecordings> {
+        let (mut joined, mut failed) = (JoinedRecordings::default(), None);
+        let spare = spool.audio_dir().to_owned();
+        let listed = spare.clone();
+        for (id, _) in off_the_runtime(move || local_recordings(&listed)).await? {
+            let wanted = match self.call_handle(&id).await {
+                Ok(_) => self.is_wanted(&id).await?,
+                Err(StoreError::Sealed { .. }) => false,
+                Err(StoreError::NotFound { .. }) => {
+                    joined.orphans.push(id);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let (dir, spare) = (self.audio_dir().to_owned(), spare.clone());
+            let work = move || {
+                if wanted { join(&dir, &spare, &id) } else { remove_local(&spare, &id).map(|_| Joined::Nothing) }
+            };
+            match off_the_runtime(work).await {
+                Ok(Joined::Whole) => joined.whole += 1,
+                Ok(_) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(joined), Err)
+    }
+
+    /// Removes what the spool has of a recording; harmless when that is nothing.
+    pub(crate) fn remove_spare(&self, id: &CallId) -> Result<()> {
+        match self.inner.spare_audio.get() {
+            Some(dir) => remove_local(dir, id).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// Brings the recording of an ended call to where it is kept; see [`AudioStore::finish`]. One that was erased
     /// meanwhile, also by another machine, is removed instead.
     ///
@@ -215,6 +290,7 @@ impl Store {
     pub async fn erase_recording(&self, id: &CallId) -> Result<Erased> {
         // A database that does not answer is no reason to keep what was refused.
         let noted = self.note_refusal(id).await;
+        self.remove_spare(id)?;
         let erased = self.inner.audio.delete(id).await?;
         noted?;
         query(REMOVED).bind(id.as_str()).execute(self.write()).await.doing("erase a recording")?;
@@ -259,6 +335,12 @@ impl Store {
     pub async fn open_recording_of(&self, call: &CallHandle) -> Result<RecordingReader> {
         self.inner.audio.read(&call.id, call.data_key().clone()).await
     }
+}
+
+/// Does what waits for the disk on a thread that may.
+pub(crate) async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let stopped = |_| Err(StoreError::Unavailable { doing: "use the disk", source: "the thread ended".into() });
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(stopped)
 }
 
 impl Wanted for Store {

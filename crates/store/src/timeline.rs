@@ -25,6 +25,7 @@ const EVENT_INSERT: &str = "INSERT INTO events (call_id, seq, at_us, kind, paylo
 const EVENTS_OF_CALL: &str = "SELECT seq, payload FROM events WHERE call_id = $1 ORDER BY seq";
 const SEGMENT_GET: &str = "SELECT report FROM segments WHERE call_id = $1 AND idx = $2";
 const SEGMENT_INSERT: &str = "INSERT INTO segments (call_id, idx, task, report) VALUES ($1, $2, $3, $4)";
+const SEGMENT_REPLACE: &str = "UPDATE segments SET task = $1, report = $2 WHERE call_id = $3 AND idx = $4";
 const SEGMENTS_OF_CALL: &str = "SELECT idx, task, report FROM segments WHERE call_id = $1 ORDER BY idx";
 
 /// The sealed part of a segment.
@@ -32,6 +33,9 @@ const SEGMENTS_OF_CALL: &str = "SELECT idx, task, report FROM segments WHERE cal
 struct SealedSegment {
     spans: Vec<Span>,
     report: serde_json::Value,
+    /// It was made from what is there of the recording of a call that nobody finished.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    rebuilt: bool,
 }
 
 /// Entries of one call, ready to be written.
@@ -94,12 +98,26 @@ impl Store {
         Ok(events)
     }
 
-    /// Adds an analysed segment; durable when this returns. Repeating a stored segment changes nothing.
+    /// Adds an analysed segment; durable when this returns. Repeating a stored segment changes nothing. It takes the place
+    /// of one that was rebuilt.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the index holds another segment, otherwise as [`Store::append_events`].
     pub async fn add_segment(&self, call: &CallHandle, segment: &Segment) -> Result<()> {
-        let content = SealedSegment { spans: segment.spans.clone(), report: segment.report.clone() };
+        self.put_segment(call, segment, false).await
+    }
+
+    /// Adds a segment that somebody else made from what is there of a recording. One that the call's own process sends
+    /// later takes its place, and one that is there stays.
+    ///
+    /// # Errors
+    /// As [`Store::append_events`].
+    pub async fn add_rebuilt_segment(&self, call: &CallHandle, segment: &Segment) -> Result<()> {
+        self.put_segment(call, segment, true).await
+    }
+
+    async fn put_segment(&self, call: &CallHandle, segment: &Segment, rebuilt: bool) -> Result<()> {
+        let content = SealedSegment { spans: segment.spans.clone(), report: segment.report.clone(), rebuilt };
         let plain = Zeroizing::new(serde_json::to_vec(&content).doing("write a segment as JSON")?);
         if plain.len() > MAX_SEGMENT_BYTES || segment.index >= MAX_CALL_SEGMENTS || segment.task.len() > 64 {
             return Err(StoreError::Invalid {
@@ -114,8 +132,18 @@ impl Store {
         let known = query_scalar(SEGMENT_GET).bind(call.id.as_str()).bind(i64::from(segment.index));
         let known: Option<Vec<u8>> = known.fetch_optional(&mut *tx).await.doing("read a segment")?;
         if let Some(known) = known {
-            let same = *open_at(call.data_key(), place, &known)? == *plain;
-            return if same { Ok(()) } else { Err(StoreError::Conflict { what: "another segment has this index" }) };
+            let known = open_at(call.data_key(), place, &known)?;
+            if rebuilt || *known == *plain {
+                return Ok(());
+            }
+            let damaged = |_| StoreError::corrupt(format!("segment {name}"));
+            if !serde_json::from_slice::<SealedSegment>(&known).map_err(damaged)?.rebuilt {
+                return Err(StoreError::Conflict { what: "another segment has this index" });
+            }
+            let replace = query(SEGMENT_REPLACE).bind(&segment.task).bind(sealed);
+            let replace = replace.bind(call.id.as_str()).bind(i64::from(segment.index));
+            replace.execute(&mut *tx).await.doing("save a segment")?;
+            return tx.commit().await.doing("save a segment");
         }
         let insert = query(SEGMENT_INSERT).bind(call.id.as_str()).bind(i64::from(segment.index));
         insert.bind(&segment.task).bind(sealed).execute(&mut *tx).await.map_err(missing_call)?;

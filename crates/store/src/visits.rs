@@ -11,7 +11,7 @@ use crate::{Result, Store, StoreError};
 use clinic::care::CareProfile;
 use clinic::facts::CallFacts;
 use clinic::visit::VisitRecord;
-use clinic::{CallId, PatientId};
+use clinic::{CallId, CallOutcome, PatientId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -29,6 +29,8 @@ const VISIT_PUT: &str = "INSERT INTO visits (call_id, record, facts, assessment,
      VALUES ($1, $2, $3, $4, $5, 0, $6) ON CONFLICT (call_id) DO UPDATE SET record = excluded.record, \
      facts = excluded.facts, assessment = excluded.assessment, shadow = excluded.shadow, \
      revision = visits.revision + 1, updated_at_us = excluded.updated_at_us";
+const WITHOUT: &str = "SELECT id FROM calls WHERE outcome = $1 AND patient_id IS NOT NULL \
+     AND NOT EXISTS (SELECT 1 FROM visits WHERE visits.call_id = calls.id) ORDER BY started_at_us DESC, id DESC LIMIT $2";
 const CALL_PATIENT: &str = "SELECT patient_id FROM calls WHERE id = $1";
 const VISIT_GET: &str = "SELECT call_id, record, facts, assessment, shadow, revision FROM visits WHERE call_id = $1";
 const FACTS_PUT: &str = "UPDATE visits SET facts = $1 WHERE call_id = $2";
@@ -140,6 +142,24 @@ impl Store {
             assessment: read_optional(key, &row, id.as_str(), "assessment")?,
             shadow: read_optional(key, &row, id.as_str(), "shadow")?,
         }))
+    }
+
+    /// What was learned in a call, on this connection.
+    pub(crate) async fn visit_record_on(&self, conn: &mut Conn, id: &CallId) -> Result<Option<VisitRecord>> {
+        let call = self.call_handle_on(conn, id).await?;
+        let row = query(VISIT_GET).bind(id.as_str()).fetch_optional(conn).await.doing("read a visit")?;
+        row.map(|row| read_column(call.data_key(), &row, id.as_str(), "record")).transpose()
+    }
+
+    /// Calls of patients that ended up so and of which no visit is stored, newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
+    pub async fn calls_without_visit(&self, outcome: CallOutcome, limit: usize) -> Result<Vec<CallId>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let statement = query_scalar(WITHOUT).bind(outcome.as_str()).bind(limit);
+        let ids: Vec<String> = statement.fetch_all(self.read()).await.doing("look for calls without a visit")?;
+        ids.iter().map(|id| CallId::parse(id).map_err(|_| StoreError::corrupt("a call identifier"))).collect()
     }
 
     /// Notes whether a clinician confirmed that the patient was free of congestion at this call; later calls are

@@ -1,5 +1,7 @@
 //! What the end of the agent's socket means for the call (ElevenLabs Agents, Errors and close codes).
 
+use super::realtime::{Failing, failing};
+
 /// How the agent's socket ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AgentClose {
@@ -35,6 +37,23 @@ pub enum ConnectFailure {
     },
     /// The answer was successful but made no sense.
     BadResponse,
+    /// Not tried: the service has been failing, or is not configured.
+    Skipped,
+}
+
+impl ConnectFailure {
+    /// Stable reason code, as in the table of detectors.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Http { status } => format!("http_{status}"),
+            Self::Timeout => "connect_timeout".to_owned(),
+            Self::Network => "network".to_owned(),
+            Self::ClosedAtOnce { code } => format!("close_{code}"),
+            Self::BadResponse => "bad_response".to_owned(),
+            Self::Skipped => "skipped".to_owned(),
+        }
+    }
 }
 
 /// What to do next.
@@ -48,6 +67,8 @@ pub enum CloseReaction {
     BackOff,
     /// A configuration error: do not retry, tell the operator.
     Alert,
+    /// This service cannot carry the call on, and trying again at once would not help: the next one's turn.
+    Next,
 }
 
 /// Judges the end of a conversation.
@@ -67,6 +88,7 @@ pub fn classify_close(close: &AgentClose) -> CloseReaction {
 pub fn classify_connect(failure: &ConnectFailure) -> CloseReaction {
     match failure {
         ConnectFailure::Timeout | ConnectFailure::Network | ConnectFailure::BadResponse => CloseReaction::Retry,
+        ConnectFailure::Skipped => CloseReaction::Next,
         ConnectFailure::Http { status: 429 } => CloseReaction::BackOff,
         ConnectFailure::Http { status: 408 | 425 | 500.. } => CloseReaction::Retry,
         ConnectFailure::Http { .. } => CloseReaction::Alert,
@@ -76,7 +98,21 @@ pub fn classify_connect(failure: &ConnectFailure) -> CloseReaction {
     }
 }
 
-fn classify_code(code: u16) -> CloseReaction {
+/// Judges an error the service reported within a conversation, by its stable word. `None` for one without consequence.
+/// These are the words of OpenAI's Realtime API, which reports most of its refusals after the socket was opened.
+#[must_use]
+pub fn classify_error(error_type: &str) -> Option<CloseReaction> {
+    match failing(error_type) {
+        Failing::Harmless => None,
+        Failing::Passing | Failing::Expired => Some(CloseReaction::Retry),
+        Failing::Busy => Some(CloseReaction::BackOff),
+        Failing::Configuration => Some(CloseReaction::Alert),
+    }
+}
+
+/// Judges a close code, be it of a close frame or announced in an error event.
+#[must_use]
+pub fn classify_code(code: u16) -> CloseReaction {
     match code {
         1000 => CloseReaction::Finished,
         // Violations of the contract (1008) or of the protocol (1003, 1007, 1009, 1010): the next attempt fails alike.

@@ -1,13 +1,16 @@
 //! What the agent does to a call: connecting, speaking, being interrupted, asking for tools, going away.
 
-use super::{Alert, Call, Capture, Measure, Output, Tell};
+use super::{Call, Capture, Measure, Output, Tell};
 use crate::Tick;
 use crate::agent::close::{classify_close, classify_connect};
 use crate::agent::elevenlabs::QueueStatus;
 use crate::agent::{AgentClose, AgentEvent, AudioFormat, CloseReaction, ConnectFailure};
+use crate::engine::switch::WORDS_REFUSED;
 use crate::engine::transcode::Transcode;
+use crate::engine::watch::Watch;
 use crate::playout::Refused;
 use crate::twilio::message;
+use crate::uplink::SAMPLES_PER_MS;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clinic::TimelineKind;
@@ -17,13 +20,15 @@ use std::collections::BTreeMap;
 /// Agent audio that may come before its format is known, as base64. A greeting of a minute at 48 kHz.
 const EARLY_AUDIO_MAX_BYTES: usize = 8 * 1024 * 1024;
 
+/// Replies that wait for what they answer to be written down, and how long. More of them: the oldest wait no longer.
+const HELD_MAX: usize = 8;
+const HELD_MS: u64 = 3_000;
+/// The announced error of a conversation that we may not begin with words of our own.
+const OVERRIDE: &str = "error_override_error";
+
 /// Tool requests an agent may have open at once, and in one call altogether.
 const TOOLS_OPEN_MAX: usize = 16;
 const TOOLS_SEEN_MAX: usize = 512;
-
-/// Wait before the second and the third attempt after a passing failure, and after a refusal for lack of capacity.
-const RETRY_AFTER_MS: [u64; 2] = [250, 1_000];
-const BACK_OFF_MS: [u64; 2] = [1_000, 3_000];
 
 /// Where we stand with the agent.
 #[derive(Debug)]
@@ -40,6 +45,8 @@ pub(super) enum AgentState {
     Finished,
     /// Gone for good.
     Failed,
+    /// No agent carries the call: the questions are call instructions.
+    Scripted,
 }
 
 /// Tool requests of the agent: each is answered exactly once.
@@ -58,15 +65,17 @@ impl Call {
         self.agent_spoke = false;
         self.decoding = None;
         self.first_word_by = None;
+        self.watch = Watch::default();
+        self.leg.begin();
         self.playout.new_conversation();
-        self.outputs.push_back(Output::ConnectAgent { attempt, not_before: self.now.plus_ms(wait_ms) });
+        let member = self.leg.member();
+        self.outputs.push_back(Output::ConnectAgent { member, attempt, not_before: self.now.plus_ms(wait_ms) });
     }
 
     pub(super) fn agent_open(&mut self) {
         let AgentState::Connecting { attempt } = self.agent else { return };
-        let mut hello = String::new();
-        self.leg.write_hello(&mut hello);
-        self.outputs.push_back(Output::ToAgent(hello));
+        let hello = self.leg.hello();
+        self.tell_agent(hello);
         self.agent = AgentState::Greeting {
             attempt,
             give_up_at: self.now.plus_ms(self.config.agent_metadata_ms),
@@ -81,8 +90,38 @@ impl Call {
             return;
         }
         match self.leg.parse(text) {
-            Ok(event) => self.agent_event(event),
-            Err(error) => self.problem("agent", error.code()),
+            Ok(event) => {
+                self.watch.heard(self.now, matches!(event, AgentEvent::Ping { .. }));
+                self.agent_event(event);
+            }
+            Err(error) => {
+                self.watch.garbage();
+                self.problem("agent", error.code());
+            }
+        }
+        if !self.leg.awaits_transcript() {
+            self.flush_held();
+        }
+        self.leg_messages();
+    }
+
+    /// Words that waited for what they answer are taken for said now.
+    pub(super) fn flush_held(&mut self) {
+        while let Some((_, text, event_id)) = self.held.pop_front() {
+            self.record(TimelineKind::AgentResponse { text, event_id });
+        }
+    }
+
+    /// Sends what the leg wrote, if anything.
+    fn tell_agent(&mut self, message: Option<String>) {
+        self.outputs.extend(message.map(Output::ToAgent));
+        self.leg_messages();
+    }
+
+    /// Sends what the leg has to send by itself.
+    fn leg_messages(&mut self) {
+        while let Some(message) = self.leg.next_message() {
+            self.outputs.push_back(Output::ToAgent(message));
         }
     }
 
@@ -90,22 +129,48 @@ impl Call {
         match event {
             AgentEvent::Audio { base64, event_id, .. } => self.agent_audio(event_id, &base64),
             AgentEvent::Ping { event_id, .. } => {
-                let mut pong = String::new();
-                self.leg.write_pong(&mut pong, event_id);
-                self.outputs.push_back(Output::ToAgent(pong));
+                let pong = self.leg.pong(event_id);
+                self.tell_agent(pong);
             }
             AgentEvent::Metadata { conversation_id, agent_output, user_input } => {
                 self.agent_metadata(conversation_id, &agent_output, user_input.as_deref());
             }
-            AgentEvent::Interruption { event_id, .. } => self.interrupt(event_id, "agent"),
+            // A service that only hears the caller speak says so also when there is nothing to interrupt.
+            AgentEvent::Interruption { .. }
+                if matches!(self.leg, crate::agent::AgentLeg::Realtime(_)) && !self.playout.is_speaking(self.now) =>
+            {
+                self.watch.nothing_due();
+            }
+            AgentEvent::Interruption { event_id, .. } => {
+                if matches!(self.leg, crate::agent::AgentLeg::Realtime(_)) {
+                    // It does not hang up by itself: who still speaks is listened to.
+                    self.ending.goodbye_withdrawn();
+                }
+                self.interrupt(event_id, "agent");
+            }
             AgentEvent::UserTranscript { text, .. } => {
                 self.counts.transcript_turns += 1;
                 // The service writes "..." when it understood nothing.
-                self.counts.clinical_content |= text.chars().any(char::is_alphanumeric);
+                let has_words = text.chars().any(char::is_alphanumeric);
+                self.counts.clinical_content |= has_words;
+                if has_words && !self.watch.has_answered(self.floor.last_words()) {
+                    self.watch.answer_due(self.now);
+                }
                 self.record(TimelineKind::UserTranscript { text: text.into_owned() });
             }
             AgentEvent::AgentResponse { text, event_id } => {
-                self.record(TimelineKind::AgentResponse { text: text.into_owned(), event_id });
+                if !self.playout.is_speaking(self.now) && !text.trim().is_empty() {
+                    self.watch.answer_due(self.now);
+                }
+                self.watch.words(event_id, &text);
+                let waits = self.leg.awaits_transcript() && self.held.len() < HELD_MAX;
+                if !waits {
+                    self.flush_held();
+                    self.record(TimelineKind::AgentResponse { text: text.into_owned(), event_id });
+                } else {
+                    // What the caller said is written down later than the reply to it here, and must come before it.
+                    self.held.push_back((self.now.plus_ms(HELD_MS), text.into_owned(), event_id));
+                }
             }
             AgentEvent::AgentResponseCorrection { original, corrected, event_id } => {
                 self.record(TimelineKind::AgentCorrection {
@@ -115,16 +180,21 @@ impl Call {
                 });
             }
             AgentEvent::AgentResponseComplete { event_id } => self.playout.complete(event_id),
+            AgentEvent::ToolCall { name, id, .. } if self.leg.owns_tool(&name) => self.own_tool(&id, &name),
             AgentEvent::ToolCall { name, id, parameters, .. } => self.tool_call(&id, &name, parameters),
             AgentEvent::AgentToolResponse { tool_name, is_called, is_error, .. } => {
                 if tool_name == "end_call" && is_called && !is_error {
-                    self.playout.complete(None);
-                    self.ending.agent_said_goodbye(self.now, self.playout.remaining_ms(self.now));
+                    self.goodbye();
                 } else if is_called && !is_error {
+                    if tool_name == "skip_turn" {
+                        // It listens on purpose.
+                        self.watch.listens(self.now);
+                    }
                     self.outputs.push_back(Output::SystemTool(tool_name.into_owned()));
                 }
             }
             AgentEvent::Error { code, error_type, .. } => {
+                self.agent_error(code, error_type.as_deref());
                 self.record(TimelineKind::AgentError { code, error_type });
             }
             AgentEvent::QueueStatus(status) => self.agent_queue(&status),
@@ -135,6 +205,33 @@ impl Call {
             | AgentEvent::GuardrailTriggered
             | AgentEvent::Secondary(_)
             | AgentEvent::Other { .. } => {}
+        }
+    }
+
+    /// The agent ends the call.
+    fn goodbye(&mut self) {
+        self.playout.complete(None);
+        self.ending.agent_said_goodbye(self.now, self.playout.remaining_ms(self.now));
+        self.watch.nothing_due();
+    }
+
+    /// A tool that other services have of their own.
+    fn own_tool(&mut self, id: &str, name: &str) {
+        if name == "end_call" {
+            return self.goodbye();
+        }
+        let answer = self.leg.tool_result(id, "ok", false);
+        self.tell_agent(answer);
+        self.outputs.push_back(Output::SystemTool(name.to_owned()));
+    }
+
+    /// An announced error is mostly followed by a close; where it is not, it counts as one unless the agent goes on.
+    fn agent_error(&mut self, code: Option<i64>, error_type: Option<&str>) {
+        let reaction = self.leg.judge_error(code, error_type);
+        if reaction != CloseReaction::Finished {
+            let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+            let kind: String = error_type.unwrap_or("unknown").chars().take(48).map(plain).collect();
+            self.watch.error(self.now, format!("error_{kind}"), reaction);
         }
     }
 
@@ -152,7 +249,7 @@ impl Call {
         let Some((to_agent, from_agent)) = transcoders else {
             // Playing an unknown format would be loud noise in a patient's ear.
             self.outputs.push_back(Output::CloseAgent);
-            self.give_up("unsupported_audio_format", true);
+            self.agent_lost(attempt, CloseReaction::Alert, "unsupported_audio_format");
             return;
         };
         self.record(TimelineKind::AgentConnected {
@@ -183,6 +280,7 @@ impl Call {
     /// While a conversation waits for capacity the service discards what we send, so audio is held.
     fn agent_queue(&mut self, status: &QueueStatus) {
         let now_queued = matches!(status, QueueStatus::Waiting);
+        self.watch.queued(self.now, now_queued);
         match &mut self.agent {
             AgentState::Greeting { queued, .. } => *queued = now_queued,
             AgentState::Live { queued, .. } if *queued != now_queued => {
@@ -236,10 +334,15 @@ impl Call {
             return;
         }
         self.counts.agent_audio_seen = true;
-        self.agent_spoke = true;
+        if !std::mem::replace(&mut self.agent_spoke, true) {
+            self.switch.over();
+            self.outputs.push_back(Output::Measure(Measure::AgentSpoke));
+        }
         self.first_word_by = None;
+        self.watch.spoke(self.now, self.config.agent_slow_ms);
+        self.watch.sound(self.now, event_id, ulaw.len() as u64 / SAMPLES_PER_MS);
         match self.playout.push(self.now, event_id, ulaw) {
-            Ok(()) => {}
+            Ok(()) => self.agent_sound_until = self.now.plus_ms(self.playout.remaining_ms(self.now)),
             Err(Refused::Stale) => self.outputs.push_back(Output::Measure(Measure::AgentAudioDropped)),
             Err(Refused::Full) => {
                 self.outputs.push_back(Output::Measure(Measure::AgentAudioDropped));
@@ -266,6 +369,22 @@ impl Call {
             _ => self.playout.interrupt(self.now, event_id),
         };
         self.from_agent.reset();
+        self.agent_sound_until = self.agent_sound_until.min(self.now);
+        self.flush_held();
+        let heard_ms = cut.last().map_or(0, |played| played.heard_ms);
+        if heard_ms == 0 && !local {
+            // Words that nobody has heard are still owed, whatever the service took for an interruption.
+            self.watch.answer_due(self.now);
+        } else {
+            self.watch.nothing_due();
+        }
+        // Whoever talks over a phrase of ours has heard the agent's last words long before.
+        if !cut.is_empty() {
+            if let Some((original, corrected)) = self.leg.interrupted(heard_ms) {
+                self.record(TimelineKind::AgentCorrection { original, corrected, event_id });
+            }
+            self.leg_messages();
+        }
         if let AgentState::Greeting { early, early_bytes, .. } = &mut self.agent {
             early.clear();
             *early_bytes = 0;
@@ -292,12 +411,14 @@ impl Call {
         if !matches!(self.agent, AgentState::Live { .. }) {
             return;
         }
-        let mut text = String::new();
-        match tell {
-            Tell::Context { id, text: told } => self.leg.write_context(&mut text, id, told),
-            Tell::Caller(words) => self.leg.write_user_message(&mut text, words),
-        }
-        self.outputs.push_back(Output::ToAgent(text));
+        let message = match tell {
+            Tell::Context { id, text } => self.leg.context(id, text),
+            Tell::Caller(words) => {
+                self.watch.answer_due(self.now);
+                self.leg.user_message(words)
+            }
+        };
+        self.tell_agent(message);
     }
 
     fn tool_call(&mut self, id: &str, name: &str, parameters: String) {
@@ -308,9 +429,8 @@ impl Call {
         if self.tools.open.len() >= TOOLS_OPEN_MAX || self.tools.seen.len() >= TOOLS_SEEN_MAX {
             // Not remembered, so not answered twice either: the answer goes out here and now.
             self.problem("agent", "too_many_tool_calls");
-            let mut text = String::new();
-            self.leg.write_tool_result(&mut text, id, r#"{"error":"too many tool calls"}"#, true);
-            self.outputs.push_back(Output::ToAgent(text));
+            let refusal = self.leg.tool_result(id, r#"{"error":"too many tool calls"}"#, true);
+            self.tell_agent(refusal);
             return;
         }
         self.tools.seen.insert(id.to_owned());
@@ -329,10 +449,9 @@ impl Call {
         if let Some(effect) = outcome.effect {
             self.apply_effect(effect);
         }
-        let mut text = String::new();
-        self.leg.write_tool_result(&mut text, id, &outcome.result, outcome.is_error);
         if matches!(self.agent, AgentState::Greeting { .. } | AgentState::Live { .. }) {
-            self.outputs.push_back(Output::ToAgent(text));
+            let result = self.leg.tool_result(id, &outcome.result, outcome.is_error);
+            self.tell_agent(result);
         }
         self.record(TimelineKind::ToolResult {
             tool_call_id: id.to_owned(),
@@ -364,6 +483,15 @@ impl Call {
             // It ended "normally" before it began: that is no conversation.
             reaction = CloseReaction::Retry;
         }
+        // Why it went may stand in the frame, or in an error before it, or in both.
+        let announced_error = if announced { None } else { self.watch.worse_error(reaction) };
+        if let Some((_, worse)) = &announced_error {
+            reaction = *worse;
+        }
+        if reaction == CloseReaction::Finished && !announced && self.unfinished && self.has_successor() {
+            // It thinks that it is through, and the visit is not.
+            return self.agent_lost(attempt, CloseReaction::Next, "ended_early");
+        }
         if reaction == CloseReaction::Finished {
             self.agent = AgentState::Finished;
             self.uplink.end();
@@ -371,75 +499,41 @@ impl Call {
             self.ending.drain(self.now, self.playout.remaining_ms(self.now));
             return;
         }
-        self.agent_lost(attempt, reaction, format!("close_{code}"));
+        let error = announced_error.as_ref().map(|(reason, _)| reason.as_str());
+        let refused = reaction == CloseReaction::Alert
+            && self.leg.opens_with_words()
+            && (refuses_words(close) || error == Some(OVERRIDE));
+        if refused {
+            // It does not permit us to say how it begins. Then it greets, and learns afterwards where the visit stands.
+            self.words_refused = true;
+            self.leg.open_with(None);
+            reaction = CloseReaction::Retry;
+        }
+        let reason = match announced_error {
+            _ if refused => WORDS_REFUSED.to_owned(),
+            Some((reason, _)) => reason,
+            None => format!("close_{code}"),
+        };
+        self.agent_lost(attempt, reaction, &reason);
     }
 
     pub(super) fn agent_connect_failed(&mut self, failure: ConnectFailure) {
         let AgentState::Connecting { attempt } = self.agent else { return };
-        let reason = match failure {
-            ConnectFailure::Http { status } => format!("http_{status}"),
-            ConnectFailure::Timeout => "connect_timeout".to_owned(),
-            ConnectFailure::Network => "network".to_owned(),
-            ConnectFailure::ClosedAtOnce { code } => format!("close_{code}"),
-            ConnectFailure::BadResponse => "bad_response".to_owned(),
-        };
-        self.agent_lost(attempt, classify_connect(&failure), reason);
-    }
-
-    /// Tries again where that is allowed: never after the caller has told something, because a new conversation would
-    /// not know it.
-    fn agent_lost(&mut self, attempt: u32, reaction: CloseReaction, reason: String) {
-        let may_retry =
-            !self.counts.clinical_content && attempt < self.config.agent_attempts && !self.ending.is_ending();
-        let waits = match reaction {
-            CloseReaction::Retry | CloseReaction::Finished => RETRY_AFTER_MS,
-            CloseReaction::BackOff => BACK_OFF_MS,
-            CloseReaction::Alert => {
-                self.give_up(&reason, true);
-                return;
-            }
-        };
-        if may_retry {
-            let service = self.leg.service().into();
-            self.record(TimelineKind::AgentFailed { service, reason, action: "retry".into() });
-            self.silence_phone();
-            let wait = waits.get(attempt as usize - 1).or(waits.last()).copied().unwrap_or(1_000);
-            self.connect_agent(attempt + 1, wait);
-        } else {
-            self.give_up(&reason, false);
-        }
-    }
-
-    /// No agent can carry this call on.
-    pub(super) fn give_up(&mut self, reason: &str, configuration: bool) {
-        self.uplink.close();
-        self.agent = AgentState::Failed;
-        let service = self.leg.service();
-        let action = if configuration { "alert" } else { "give_up" };
-        self.record(TimelineKind::AgentFailed {
-            service: service.into(),
-            reason: reason.into(),
-            action: action.into(),
-        });
-        if configuration {
-            let reason = reason.to_owned();
-            self.outputs.push_back(Output::Alert(Alert::AgentConfiguration { service, reason }));
-        }
-        self.silence_phone();
-        if self.stream.is_some() {
-            self.finish(clinic::EndCause::AgentFailed);
-        }
+        self.agent_lost(attempt, classify_connect(&failure), &failure.reason());
     }
 
     /// Half a sentence of an agent that is gone must not keep playing.
-    fn silence_phone(&mut self) {
-        if !self.playout.is_speaking(self.now) {
+    pub(super) fn silence_phone(&mut self) {
+        self.agent_sound_until = self.agent_sound_until.min(self.now);
+        if !self.playout.has_replies() {
+            // Nothing, or words of ours, which are no half sentence of anybody's.
             return;
         }
+        let sounds = self.playout.is_speaking(self.now);
         for played in self.playout.interrupt(self.now, Some(i64::MAX)) {
             self.record_played(played);
         }
-        if let Some(sid) = &self.stream {
+        if let Some(sid) = self.stream.as_ref().filter(|_| sounds) {
             let mut clear = String::new();
             message::write_clear(&mut clear, sid);
             self.outputs.push_back(Output::ToPhone(clear));
@@ -465,18 +559,26 @@ impl Call {
     }
 
     pub(super) fn agent_on_time(&mut self) {
+        if self.held.front().is_some_and(|(until, _, _)| *until <= self.now) {
+            self.flush_held();
+        }
         if let AgentState::Greeting { attempt, give_up_at, .. } = self.agent
             && give_up_at <= self.now
         {
             self.outputs.push_back(Output::CloseAgent);
-            self.agent_lost(attempt, CloseReaction::Retry, "no_metadata".to_owned());
+            self.agent_lost(attempt, CloseReaction::Retry, "no_metadata");
         }
         if let AgentState::Live { attempt, .. } = self.agent
-            && self.first_word_by.is_some_and(|by| by <= self.now)
+            && self.first_word_deadline().is_some_and(|by| by <= self.now)
         {
-            self.uplink.close();
             self.outputs.push_back(Output::CloseAgent);
-            self.agent_lost(attempt, CloseReaction::Retry, "no_first_word".to_owned());
+            self.agent_lost(attempt, CloseReaction::Retry, "no_first_word");
+        }
+        if let Some((reason, reaction)) = self.failure_found()
+            && let AgentState::Greeting { attempt, .. } | AgentState::Live { attempt, .. } = self.agent
+        {
+            self.outputs.push_back(Output::CloseAgent);
+            self.agent_lost(attempt, reaction, &reason);
         }
         let now = self.now;
         let late: Vec<String> =
@@ -500,11 +602,18 @@ impl Call {
             AgentState::Greeting { give_up_at, .. } => Some(give_up_at),
             _ => None,
         };
-        self.tools.open.values().map(|(_, at)| *at).chain(greeting).chain(self.first_word_by).min()
+        let tools = self.tools.open.values().map(|(_, at)| *at);
+        let held = self.held.front().map(|(until, _, _)| *until);
+        tools.chain(held).chain(greeting).chain(self.first_word_deadline()).chain(self.watch_deadline()).min()
     }
 
     /// True when an agent ever joined the call.
     pub(super) fn agent_joined(&self) -> bool {
         !self.agents.is_empty()
     }
+}
+
+/// Whether a conversation was refused because we said how it shall begin.
+fn refuses_words(close: &AgentClose) -> bool {
+    matches!(close, AgentClose::Frame { reason, .. } if reason.contains("first_message"))
 }

@@ -42,6 +42,11 @@ impl Ending {
         self.goodbye.get_or_insert((now, now.plus_ms(remaining_ms + GOODBYE_MAX_MS)));
     }
 
+    /// The caller had more to say.
+    pub(super) fn goodbye_withdrawn(&mut self) {
+        self.goodbye = None;
+    }
+
     pub(super) fn drain(&mut self, now: Tick, remaining_ms: u64) {
         self.drain_until.get_or_insert(now.plus_ms(remaining_ms + DRAIN_GRACE_MS));
     }
@@ -72,7 +77,11 @@ impl Call {
             return None; // It did close, and the drain knows how long there is to play.
         }
         let (since, latest) = self.ending.goodbye?;
-        let quiet = self.playout.quiet_at().map(|at| at.max(since).plus_ms(GOODBYE_QUIET_MS));
+        if self.floor.is_speaking() {
+            return Some(latest);
+        }
+        let spoken = self.floor.last_words().unwrap_or(since);
+        let quiet = self.playout.quiet_at().map(|at| at.max(since).max(spoken).plus_ms(GOODBYE_QUIET_MS));
         Some(quiet.unwrap_or(Tick::FAR).min(latest))
     }
 
@@ -101,6 +110,7 @@ impl Call {
             let milliseconds = self.uplink.dropped_ms();
             self.record(TimelineKind::AudioDropped { direction: "to_agent".into(), milliseconds });
         }
+        self.record_quality();
         self.record(TimelineKind::Ended { cause });
         self.outputs.push_back(Output::CloseAgent);
         self.outputs.push_back(Output::ClosePhone);
@@ -126,8 +136,10 @@ impl Call {
             EndCause::HungUpByUs => CallOutcome::Interrupted,
             EndCause::MachineAnswered => CallOutcome::Voicemail,
             // The caller was there, and the stream was not.
-            EndCause::StreamStopped if self.stream.is_none() => CallOutcome::Failed,
-            _ if self.stream.is_none() => CallOutcome::NoAnswer,
+            EndCause::StreamStopped if !self.reached => CallOutcome::Failed,
+            _ if !self.reached => CallOutcome::NoAnswer,
+            // Whoever hung up was waiting for somebody to go on with the visit.
+            _ if self.unfinished && self.switch.is_under_way() && !self.script.carries() => CallOutcome::Failed,
             _ if self.agent_joined() => CallOutcome::Completed,
             _ => CallOutcome::Failed,
         }

@@ -11,14 +11,19 @@
 mod agent_side;
 mod ending;
 mod phone_side;
+mod quality;
+mod script_side;
 mod segments;
+mod switch;
 mod transcode;
 mod vocabulary;
+mod watch;
 
+pub(crate) use phone_side::STREAM_LOST;
 pub use vocabulary::{Alert, AnalysisStep, CallConfig, Capture, Input, Measure, Output, Summary, Tell, Ulaw};
 
 use crate::Tick;
-use crate::agent::{AgentLeg, AudioFormat};
+use crate::agent::{AgentLeg, AudioFormat, Chain, CloseReaction};
 use crate::floor::Floor;
 use crate::playout::{Playout, Send};
 use crate::twilio::StreamSid;
@@ -27,20 +32,38 @@ use crate::uplink::Uplink;
 use agent_side::AgentState;
 use clinic::{EndCause, TimelineEvent, TimelineKind};
 use ending::Ending;
+use script_side::ScriptSide;
 use segments::Segments;
 use std::collections::{BTreeMap, VecDeque};
+use switch::Switch;
 use transcode::Transcode;
+use watch::Watch;
 
 /// One phone call.
 #[derive(Debug)]
 pub struct Call {
     config: CallConfig,
+    /// Who carries the call, or is being called.
     leg: AgentLeg,
+    /// Who stands in.
+    chain: Chain,
+    switch: Switch,
+    watch: Watch,
+    quality: quality::Quality,
+    script: ScriptSide,
+    /// What is said while nobody else does.
+    phrase: &'static [u8],
     now: Tick,
     outputs: VecDeque<Output>,
     /// The phone's stream, once it started.
     stream: Option<StreamSid>,
+    /// When it started.
+    started: Tick,
+    /// The phone was there at all.
+    reached: bool,
     last_phone_audio: Tick,
+    /// Until when the agent is to be heard by what it has sent so far.
+    agent_sound_until: Tick,
     uplink: Uplink,
     to_agent: Transcode,
     from_agent: Transcode,
@@ -66,6 +89,12 @@ pub struct Call {
     may_record: bool,
     /// The phone company connects the caller with somebody else.
     handed_over: bool,
+    /// Replies whose words wait until it is written down what they answer, and until when.
+    held: VecDeque<(Tick, String, Option<i64>)>,
+    /// The service of the present leg does not let us say how it begins.
+    words_refused: bool,
+    /// There is more to ask than was asked.
+    unfinished: bool,
     scratch: Vec<u8>,
 }
 
@@ -82,17 +111,29 @@ struct Counts {
 }
 
 impl Call {
-    /// A call that was just announced. The agent is called at once, while the phone still rings.
+    /// A call that was just announced. The first agent of the chain is called at once, while the phone still rings;
+    /// without one the script carries the call from its beginning.
     #[must_use]
-    pub fn new(config: CallConfig, leg: AgentLeg) -> Self {
+    pub fn new(config: CallConfig, chain: impl Into<Chain>) -> Self {
+        let mut chain = chain.into();
+        let first = chain.pop();
         let mut call = Self {
             ending: Ending::new(&config),
             config,
-            leg,
+            leg: AgentLeg::Script,
+            chain,
+            switch: Switch::default(),
+            watch: Watch::default(),
+            quality: quality::Quality::default(),
+            script: ScriptSide::default(),
+            phrase: &[],
             now: Tick::ZERO,
             outputs: VecDeque::new(),
             stream: None,
+            started: Tick::ZERO,
+            reached: false,
             last_phone_audio: Tick::ZERO,
+            agent_sound_until: Tick::ZERO,
             uplink: Uplink::new(),
             to_agent: Transcode::none(),
             from_agent: Transcode::none(),
@@ -111,9 +152,18 @@ impl Call {
             counts: Counts::default(),
             may_record: true,
             handed_over: false,
+            held: VecDeque::new(),
+            words_refused: false,
+            unfinished: false,
             scratch: Vec::with_capacity(1_024),
         };
-        call.connect_agent(1, 0);
+        match first {
+            Some(leg) => {
+                call.leg = leg;
+                call.connect_agent(1, 0);
+            }
+            None => call.agent = AgentState::Scripted,
+        }
         call
     }
 
@@ -126,10 +176,16 @@ impl Call {
         match input {
             Input::PhoneText(text) => self.phone_text(text),
             Input::PhoneBinary => self.problem("phone", "binary_message"),
-            Input::PhoneClosed => self.finish(EndCause::StreamClosed),
+            Input::PhoneClosed if self.is_scripted() => self.script_stream_ended(),
+            // Of the stream that the script took the place of.
+            Input::StreamStopped | Input::StreamFailed | Input::StreamGone if self.is_scripted() => {}
+            Input::PhoneClosed => self.phone_lost(),
+            Input::StreamGone => self.stream_gone(),
             Input::StreamStopped => self.finish(EndCause::StreamStopped),
             Input::StreamFailed => self.stream_failed(),
-            Input::CallEnded => self.finish(EndCause::CallStatus),
+            Input::CallEnded => self.finish(self.script_cause(EndCause::CallStatus)),
+            Input::RoundTrip { of_agent, us } => self.round_trip(of_agent, us),
+            Input::PageAsked { goodbye } => self.page_asked(goodbye),
             Input::AgentOpen => self.agent_open(),
             Input::AgentText(text) => self.agent_text(text),
             Input::AgentBinary => self.problem("agent", "binary_message"),
@@ -142,7 +198,9 @@ impl Call {
                 self.may_record = false;
                 self.segments.abandon();
             }
-            Input::HandedOver(handed_over) => self.handed_over = handed_over,
+            Input::HandedOver(true) => self.handed_over = true,
+            Input::HandedOver(false) => self.not_handed_over(),
+            Input::PageTakes { ms } => self.script.page_takes(ms),
             Input::HangUp => self.finish(EndCause::HungUpByUs),
             Input::MachineAnswered => self.finish(EndCause::MachineAnswered),
             Input::Timeout => {}
@@ -171,9 +229,11 @@ impl Call {
         }
         self.segments_on_time();
         self.agent_on_time();
+        self.script_on_time();
         if self.ending.is_over() {
             return;
         }
+        self.switch_on_time();
         self.flush_playout();
         self.ending_on_time();
     }
@@ -182,12 +242,14 @@ impl Call {
         if self.ending.is_over() {
             return Tick::FAR;
         }
-        let playout = self.playout.deadline().filter(|_| self.stream.is_some());
+        let playout = self.playout.deadline().filter(|_| self.stream.is_some() && !self.is_scripted());
         let deadlines = [
             playout,
             self.uplink.stall_deadline(),
             self.segments_deadline(),
             self.agent_deadline(),
+            self.switch_deadline(),
+            self.script_deadline(),
             self.phone_deadline(),
             self.ending_deadline(),
         ];
@@ -196,7 +258,8 @@ impl Call {
 
     /// Sends what the playout has due, if the phone is there.
     fn flush_playout(&mut self) {
-        let Some(sid) = &self.stream else { return };
+        // The stream of a scripted call only listens.
+        let Some(sid) = self.stream.as_ref().filter(|_| !matches!(self.agent, AgentState::Scripted)) else { return };
         let (now, may_record) = (self.now, self.may_record);
         let (outputs, first_audio_sent) = (&mut self.outputs, &mut self.first_audio_sent);
         self.playout.poll(now, |send| {

@@ -79,6 +79,16 @@ impl Segments {
         (self.speech, self.task) = (None, None);
     }
 
+    /// True while open speech is listened to.
+    pub(super) fn has_speech(&self) -> bool {
+        self.speech.is_some()
+    }
+
+    /// When the window of the voice task that is listened to was opened.
+    pub(super) fn task_opened(&self) -> Option<Tick> {
+        self.task.as_ref().map(|open| open.opened)
+    }
+
     fn overdue(&self, now: Tick) -> bool {
         self.task.as_ref().is_some_and(|task| task.opened.plus_ms(TASK_MAX_MS) <= now)
     }
@@ -95,7 +105,7 @@ impl Call {
         match effect {
             Effect::StartTask(task) => {
                 self.close_task();
-                if self.stream.is_none() || !self.may_record {
+                if !self.reached || !self.may_record {
                     return;
                 }
                 let open = self.segments.open(self.now, task);

@@ -1,7 +1,7 @@
 //! The words in which the engine and the shell talk to each other.
 
 use crate::Tick;
-use crate::agent::{AgentClose, ConnectFailure};
+use crate::agent::{AgentClose, ConnectFailure, Member};
 use clinic::tools::{Effect, ToolOutcome, VoiceTask};
 use clinic::{CallOutcome, EndCause, Span, TimelineEvent};
 
@@ -19,6 +19,34 @@ pub struct CallConfig {
     pub agent_metadata_ms: u64,
     /// How long an agent may stay silent once it and the caller can hear each other.
     pub agent_first_word_ms: u64,
+    /// How long an agent that owes the caller an answer may say nothing before it counts as lost.
+    pub agent_reply_ms: u64,
+    /// An answer that takes longer than this is slow.
+    pub agent_slow_ms: u64,
+    /// So many slow answers in a row make it worth changing to another agent, if there is one.
+    pub agent_slow_replies: u32,
+    /// How long an agent may show no sign of having heard the caller.
+    pub agent_deaf_ms: u64,
+    /// How long agent and caller may both be silent before the agent, whose task it is to ask again, counts as lost.
+    pub agent_idle_ms: u64,
+    /// How long nothing at all may come from an agent that has sent pings until then.
+    pub agent_socket_silent_ms: u64,
+    /// How long a conversation may wait for capacity at the service.
+    pub agent_queue_ms: u64,
+    /// So many unreadable messages in a row mean that the agent is not what we take it for.
+    pub agent_garbage_max: u32,
+    /// How long agents are tried while the caller waits, before the script takes over.
+    pub agent_switch_ms: u64,
+    /// Silence at the beginning of a call before something of our own is said.
+    pub bridge_start_ms: u64,
+    /// Silence where an answer of the agent is due before something of our own is said.
+    pub bridge_reply_ms: u64,
+    /// Between two such phrases.
+    pub bridge_again_ms: u64,
+    /// The visit tells a new agent where it stands, so that a broken conversation may be opened anew.
+    pub resumes: bool,
+    /// Spreads the attempts of calls that fail together; 0 for none.
+    pub jitter_seed: u64,
     /// Longest duration of a call.
     pub max_call_ms: u64,
     /// Connection attempts to the agent, the first included.
@@ -34,8 +62,22 @@ impl Default for CallConfig {
         Self {
             phone_connect_ms: 20_000,
             phone_idle_ms: 60_000,
-            agent_metadata_ms: 8_000,
-            agent_first_word_ms: 20_000,
+            agent_metadata_ms: 5_000,
+            agent_first_word_ms: 8_000,
+            agent_reply_ms: 12_000,
+            agent_slow_ms: 6_000,
+            agent_slow_replies: 3,
+            agent_deaf_ms: 20_000,
+            agent_idle_ms: 45_000,
+            agent_socket_silent_ms: 10_000,
+            agent_queue_ms: 8_000,
+            agent_garbage_max: 20,
+            agent_switch_ms: 15_000,
+            bridge_start_ms: 2_500,
+            bridge_reply_ms: 4_000,
+            bridge_again_ms: 5_000,
+            resumes: false,
+            jitter_seed: 0,
             max_call_ms: 30 * 60_000,
             agent_attempts: 3,
             tool_timeout_ms: 8_000,
@@ -53,6 +95,8 @@ pub enum Input<'a> {
     PhoneBinary,
     /// The media stream's socket is gone.
     PhoneClosed,
+    /// The phone company asks what comes next: whatever we take for alive, there is no stream any more, or none came.
+    StreamGone,
     /// A stream status callback said that the stream stopped.
     StreamStopped,
     /// A stream status callback reported an error.
@@ -84,6 +128,23 @@ pub enum Input<'a> {
     StopRecording,
     /// The phone company was told to connect the caller with somebody else, or could not be.
     HandedOver(bool),
+    /// A WebSocket ping came back.
+    RoundTrip {
+        /// From the agent; otherwise from the phone company.
+        of_agent: bool,
+        /// Microseconds.
+        us: u64,
+    },
+    /// A page of the script was asked for, so the caller is there.
+    PageAsked {
+        /// It is the last page.
+        goodbye: bool,
+    },
+    /// The page that was handed out is spoken and listened to for so long, at most.
+    PageTakes {
+        /// Milliseconds.
+        ms: u64,
+    },
     /// We want the call to end: shutdown or an operator.
     HangUp,
     /// A machine answered, says answering-machine detection.
@@ -115,7 +176,9 @@ pub enum Output {
     ClosePhone,
     /// Reach the agent, not before the given moment: fetch the signed URL and open its socket.
     ConnectAgent {
-        /// Number of the attempt, from 1.
+        /// Which one.
+        member: Member,
+        /// Number of the attempt at it, from 1.
         attempt: u32,
         /// When to begin.
         not_before: Tick,
@@ -124,6 +187,8 @@ pub enum Output {
     ToAgent(String),
     /// Close the agent's socket normally, or stop trying to open it.
     CloseAgent,
+    /// The script carries the call from now on: close the media stream, if there is one, and answer with pages.
+    ToScript,
     /// Run a tool, away from the audio path, and answer with [`Input::ToolDone`].
     RunTool {
         /// The agent's identifier of the request.
@@ -251,6 +316,8 @@ pub enum Measure {
         /// Milliseconds.
         after_ms: u64,
     },
+    /// An agent was heard for the first time in its conversation.
+    AgentSpoke,
     /// Milliseconds from the announcement of the call to the first agent audio sent to the phone.
     FirstAudio {
         /// Milliseconds.

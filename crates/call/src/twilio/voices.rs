@@ -29,3 +29,13 @@ pub fn say(language: &str, text: impl Into<String>) -> Say {
         None => Say::new(text),
     }
 }
+
+/// The recogniser's code of a language of ours (`<Gather language>`); `None` when it is not known, and English is heard.
+/// Twilio's lists differ: what is `cmn-CN` to say is `cmn-Hans-CN` to hear.
+#[must_use]
+pub fn recogniser(language: &str) -> Option<&'static str> {
+    match language {
+        "zh" => Some("cmn-Hans-CN"),
+        _ => VOICES.iter().find(|(ours, ..)| *ours == language).map(|(_, code, _)| *code),
+    }
+}

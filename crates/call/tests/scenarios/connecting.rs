@@ -3,7 +3,7 @@
 use crate::world::World;
 use call::agent::{AgentClose, ConnectFailure};
 use call::engine::Alert;
-use call::{Input, Tick};
+use call::{CallConfig, Input, Tick};
 use clinic::{CallOutcome, EndCause};
 use serde_json::json;
 
@@ -265,7 +265,10 @@ fn a_conversation_that_ends_normally_before_a_word_was_spoken_is_tried_again() {
 
 #[test]
 fn a_silent_caller_who_waited_long_does_not_flood_the_agent() {
-    let mut world = World::bridged();
+    let mut world = World::with(CallConfig { agent_queue_ms: 60_000, ..CallConfig::default() });
+    world.agent_opens();
+    world.metadata("ulaw_8000", "ulaw_8000");
+    world.phone_starts();
     world.caller_silent(200);
     world.agent_says(&json!({"type": "queue_status", "queue_status_event": {"status": "waiting"}}));
     world.lose_ms(40_000);
@@ -307,10 +310,10 @@ fn a_new_conversation_is_not_told_answers_of_the_one_before() {
 #[test]
 fn an_agent_that_never_says_a_word_is_replaced() {
     let mut world = World::bridged();
-    world.caller_silent(19_900);
+    world.caller_silent(7_900);
     assert_eq!(world.connects.len(), 1);
     world.caller_silent(200);
-    assert_eq!(world.connects.len(), 2, "twenty seconds of dead air are enough");
+    assert_eq!(world.connects.len(), 2, "eight seconds without a word are enough");
     assert_eq!(world.agent_closes.len(), 1);
     world.agent_opens();
     world.metadata("ulaw_8000", "ulaw_8000");

@@ -7,6 +7,8 @@
 mod agent_formats;
 mod connecting;
 mod ending;
+mod failing;
+mod gaps;
 mod interrupting;
 mod phone_troubles;
 mod properties;

@@ -54,6 +54,7 @@ fn a_repeated_request_is_answered_once() {
 #[test]
 fn a_slow_tool_does_not_hold_up_audio_and_is_given_up() {
     let mut world = World::bridged();
+    world.agent_audio(1, 100, 1);
     request(&mut world, "tc_1", "record_answer", json!({"question": "weight", "value": 182}));
     let before = world.agent_heard().len();
     world.caller_speaks(1_000);

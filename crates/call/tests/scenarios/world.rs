@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use call::agent::{AgentClose, AgentLeg, ConnectFailure, Init};
+use call::agent::{AgentClose, AgentLeg, Chain, ConnectFailure, Init};
 use call::engine::{Alert, AnalysisStep, Capture, Measure, Summary};
 use call::{Call, CallConfig, Input, Output, Tick};
 use clinic::tools::{Effect, ToolOutcome, VoiceTask};
@@ -62,6 +62,8 @@ pub(crate) struct World {
     pub(crate) phone_closes: Vec<Tick>,
     pub(crate) tool_calls: Vec<(String, String, String)>,
     pub(crate) keys: Vec<String>,
+    /// When the script took over.
+    pub(crate) to_script: Option<Tick>,
     pub(crate) system_tools: Vec<String>,
     pub(crate) done: Vec<Summary>,
     /// What the caller heard: when it began to play, and the bytes that played.
@@ -86,8 +88,12 @@ impl World {
     pub(crate) fn with(config: CallConfig) -> Self {
         let mut init = Init { user_id: Some("patient-7".into()), ..Init::default() };
         init.dynamic_variables.insert("patient_name".into(), "Ada".to_owned().into());
+        Self::of(config, AgentLeg::elevenlabs(init).into())
+    }
+
+    pub(crate) fn of(config: CallConfig, chain: Chain) -> Self {
         let mut world = Self {
-            call: Call::new(config, AgentLeg::ElevenLabs { init }),
+            call: Call::new(config, chain),
             now: Tick::ZERO,
             to_phone: Vec::new(),
             to_agent: Vec::new(),
@@ -101,6 +107,7 @@ impl World {
             phone_closes: Vec::new(),
             tool_calls: Vec::new(),
             keys: Vec::new(),
+            to_script: None,
             system_tools: Vec::new(),
             done: Vec::new(),
             heard: Vec::new(),
@@ -141,7 +148,8 @@ impl World {
                 }
                 Output::ClosePhone => self.phone_closes.push(self.now),
                 Output::CloseAgent => self.agent_closes.push(self.now),
-                Output::ConnectAgent { attempt, not_before } => self.connects.push((attempt, not_before)),
+                Output::ConnectAgent { attempt, not_before, .. } => self.connects.push((attempt, not_before)),
+                Output::ToScript => self.to_script = Some(self.now),
                 Output::Keys(digits) => self.keys.push(digits),
                 Output::SystemTool(name) => self.system_tools.push(name),
                 Output::RunTool { id, name, parameters } => self.tool_calls.push((id, name, parameters)),

@@ -8,12 +8,14 @@ mod collected;
 mod diff;
 mod from_protocol;
 mod prompt;
+mod realtime;
 mod settings;
 mod tools;
 
 pub use collected::{collected_answers, collection};
 pub use diff::{Change, diff};
 pub use prompt::system_prompt;
+pub use realtime::{FunctionTool, realtime_instructions, realtime_tools};
 pub use settings::{CLIENT_EVENTS, LLMS_WITHOUT_RETENTION};
 pub use tools::TOOL_MARK;
 

@@ -4,7 +4,7 @@
 
 use super::{AlertKind, NewAlert, Severity};
 use crate::red_flags::RedFlag;
-use crate::{CallId, PatientId};
+use crate::{CallId, Degradation, DegradationKind, PatientId};
 
 /// Bands of risk. What a nurse need not see raises nothing.
 const BANDS: [(&str, Option<Severity>); 6] = [
@@ -17,7 +17,10 @@ const BANDS: [(&str, Option<Severity>); 6] = [
 ];
 
 /// Technical failures. One that stops every call goes to a person within minutes; one that a retry mends is listed.
-const FAILURES: [(&str, Severity); 10] = [
+const FAILURES: [(&str, Severity); 13] = [
+    ("call_back_needed", Severity::Urgent),
+    ("spool_damaged", Severity::Urgent),
+    ("spool_orphaned", Severity::Urgent),
     ("emergency_words_not_spoken", Severity::Urgent),
     ("nurse_not_reached", Severity::Urgent),
     ("agent_configuration", Severity::Urgent),
@@ -129,6 +132,67 @@ pub fn technical(patient_id: Option<&PatientId>, call_id: Option<&CallId>, failu
         code: code(failure),
         severity: known.map_or(Severity::Review, |(_, severity)| *severity),
         summary: cut(&format!("Technical failure: {}", words(failure))),
+    }
+}
+
+/// What staff have to know of a call that a technical failure ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TechnicalFailure<'a> {
+    /// What gave way.
+    pub kind: DegradationKind,
+    /// How soon a person has to look.
+    pub severity: Severity,
+    /// What was lost, in words without PHI.
+    pub lost: &'a str,
+    /// What was done about it, in words without PHI.
+    pub done: &'a str,
+}
+
+/// A technical failure ended this call. Told again of the same call, after a retry or a crash, it counts once.
+#[must_use]
+pub fn technical_call(patient_id: &PatientId, call_id: &CallId, failure: &TechnicalFailure<'_>) -> NewAlert {
+    let TechnicalFailure { kind, severity, lost, done } = *failure;
+    let summary = format!("The call ended for a technical reason ({}). Lost: {lost}. Done: {done}.", kind.as_str());
+    NewAlert {
+        patient_id: Some(patient_id.clone()),
+        call_id: Some(call_id.clone()),
+        kind: AlertKind::Technical,
+        code: "call_failed".to_owned(),
+        severity,
+        summary: cut(&summary),
+    }
+}
+
+/// Something of ours failed in a call that went on all the same: one alert for the call, as grave as the worst of it.
+/// `None` when nothing failed.
+#[must_use]
+pub fn degraded_call(patient_id: &PatientId, call_id: &CallId, degradations: &[Degradation]) -> Option<NewAlert> {
+    let severity = degradations.iter().map(|known| known.severity).max()?;
+    let told =
+        degradations.iter().map(|known| format!("{}: {} (lost: {})", known.kind.as_str(), known.done, known.lost));
+    let told: Vec<String> = told.collect();
+    Some(NewAlert {
+        patient_id: Some(patient_id.clone()),
+        call_id: Some(call_id.clone()),
+        kind: AlertKind::Technical,
+        code: "call_degraded".to_owned(),
+        severity,
+        summary: cut(&format!("The call went on in spite of a technical failure. {}", told.join("; "))),
+    })
+}
+
+/// A patient whose call broke off for a technical reason was not reached again: somebody has to telephone.
+#[must_use]
+pub fn call_back_needed(patient_id: &PatientId, call_id: Option<&CallId>) -> NewAlert {
+    NewAlert {
+        patient_id: Some(patient_id.clone()),
+        call_id: call_id.cloned(),
+        kind: AlertKind::Technical,
+        code: "call_back_needed".to_owned(),
+        severity: Severity::Urgent,
+        summary: "A check-in call broke off for a technical reason and could not be made up for: please telephone the \
+                  patient"
+            .to_owned(),
     }
 }
 
@@ -246,6 +310,37 @@ mod tests {
         assert_eq!(technical(None, None, "call_interrupted").severity, Severity::Info);
         assert_eq!(technical(None, None, "something new").severity, Severity::Review);
         assert_eq!(technical(None, None, "something new").code, "something_new");
+    }
+
+    #[test]
+    fn a_call_that_failed_says_what_was_lost_and_done() {
+        let failure = TechnicalFailure {
+            kind: DegradationKind::Crash,
+            severity: Severity::Review,
+            lost: "less than a second of sound",
+            done: "the patient will be called again",
+        };
+        let alert = technical_call(&patient(), &call(), &failure);
+        assert_eq!(
+            (alert.kind, alert.topic(), alert.severity),
+            (AlertKind::Technical, "call_failed", Severity::Review)
+        );
+        assert_eq!(
+            alert.summary,
+            "The call ended for a technical reason (crash). Lost: less than a second of sound. \
+             Done: the patient will be called again."
+        );
+        assert_eq!(call_back_needed(&patient(), None).severity, Severity::Urgent);
+    }
+
+    #[test]
+    fn a_call_that_went_on_in_spite_of_failures_is_told_once_as_grave_as_the_worst() {
+        let gave_way = |severity, done: &str| Degradation::new(DegradationKind::Agent, severity, 5, "nothing", done);
+        let both = [gave_way(Severity::Info, "opened anew"), gave_way(Severity::Review, "the script took over")];
+        let alert = degraded_call(&patient(), &call(), &both).unwrap();
+        assert_eq!((alert.topic(), alert.severity), ("call_degraded", Severity::Review));
+        assert!(alert.summary.contains("opened anew") && alert.summary.contains("the script took over"));
+        assert_eq!(degraded_call(&patient(), &call(), &[]), None);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod weight;
 
 pub use extract::{ExtractOptions, Extracted, extract};
 pub use validate::{NumberLimits, Refusal, validate};
+pub(crate) use weight::weight_without_unit;
 pub use weight::{MAX_CHANGE_KG, MAX_DAYS, MAX_WEIGHT_KG, MIN_WEIGHT_KG, WeightUnit};
 
 use serde::{Deserialize, Serialize};

@@ -65,7 +65,7 @@ fn to_gram(kilograms: f64) -> f64 {
 }
 
 /// A weight said without a unit, in kilograms, and whether the usual unit explains it.
-pub(super) fn weight_without_unit(value: f64, usual: WeightUnit) -> Option<(f64, bool)> {
+pub(crate) fn weight_without_unit(value: f64, usual: WeightUnit) -> Option<(f64, bool)> {
     let as_usual = value * usual.kilograms();
     let as_other = value * usual.other().kilograms();
     if LIKELY_KG.contains(&as_usual) {

@@ -151,6 +151,7 @@ fn visit(facts: &CallFacts) -> VisitRecord {
         emergency_words_spoken: Some(true),
         transferred: Some(false),
         complete: true,
+        degradations: Vec::new(),
     }
 }
 

@@ -372,7 +372,7 @@ mod tests {
             ("session.end", "110114", "110123", "E"),
             ("session.refuse", "110114", "110122", "E"),
             ("session.list", "rest", "search-type", "E"),
-            ("export.research", "rest", "read", "R"),
+            ("research.export", "rest", "read", "R"),
             ("care_team.remove", "110113", "110137", "D"),
             ("break_glass.list", "rest", "search-type", "E"),
             ("break_glass.review", "rest", "update", "U"),

@@ -45,6 +45,7 @@ fn record(text: &str) -> PatientRecord {
         emergency_words_spoken: Some(true),
         transferred: None,
         complete: true,
+        degradations: Vec::new(),
     };
     let call = CallCopy {
         record: CallRecord {

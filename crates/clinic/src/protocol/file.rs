@@ -2,8 +2,8 @@
 
 use super::fault::{Fault, Faults};
 use super::{
-    AnswerRule, Condition, FALLBACK_LANGUAGE, Item, ItemKind, Language, LanguageStatus, NEUTRAL_TEXTS, Protocol, TEXTS,
-    languages, values_of,
+    AnswerRule, Condition, FALLBACK_LANGUAGE, Item, ItemKind, KEY_TEXTS, Language, LanguageStatus, NEUTRAL_TEXTS,
+    Protocol, TEXTS, languages, values_of,
 };
 use crate::answers::Topic;
 use crate::red_flags::{ExtraRule, MAX_EXTRA_PHRASES, MAX_EXTRA_RULES};
@@ -22,6 +22,9 @@ const WINDOW_S: std::ops::RangeInclusive<u32> = 3..=120;
 /// Variables a text cannot do without: who is told of an emergency must hear the number to call.
 const NEEDED_VARIABLES: [(&str, &str); 3] =
     [("red_flag", "{emergency_number}"), ("self_harm", "{crisis_number}"), ("closing", "{emergency_number}")];
+
+/// The variable for the unit in which a patient keys in a weight.
+const WEIGHT_UNIT: &str = "{weight_unit}";
 
 /// Words that tell an illness, and so must not be heard before the patient is identified.
 pub(crate) const TELLING_WORDS: [&str; 21] = [
@@ -113,6 +116,8 @@ struct RawLanguage {
     say: BTreeMap<Spanned<String>, Spanned<String>>,
     #[serde(default)]
     items: BTreeMap<Spanned<String>, Spanned<String>>,
+    #[serde(default)]
+    keys: BTreeMap<Spanned<String>, Spanned<String>>,
 }
 
 /// Where a value stands in the file.
@@ -190,6 +195,10 @@ fn read_items(faults: &mut Faults<'_>, raw: &[RawItem]) -> Vec<Item> {
     let mut items: Vec<Item> = Vec::new();
     for raw in raw {
         check_id(faults, "id", &raw.id, 40);
+        if KEY_TEXTS.contains(&raw.id.get_ref().as_str()) {
+            let reason = format!("id: {:?} is the name of a text about keys", raw.id.get_ref());
+            faults.at(at(&raw.id), reason);
+        }
         if !known.insert(raw.id.get_ref()) {
             faults.at(at(&raw.id), format!("id: {:?} is used twice", raw.id.get_ref()));
         }
@@ -385,14 +394,25 @@ fn read_language(faults: &mut Faults<'_>, code: &Spanned<String>, raw: &RawLangu
             None
         }
     };
-    let needed = TEXTS.into_iter();
-    let say = read_texts(faults, code, "say", &raw.say, needed);
+    let say = read_texts(faults, code, "say", &raw.say, TEXTS.into_iter(), true);
     // Also of an item that could not be read: its translations are not at fault.
-    let prompts = read_texts(faults, code, "items", &raw.items, items.iter().map(|item| item.id.get_ref().as_str()));
+    let ids = items.iter().map(|item| item.id.get_ref().as_str());
+    let prompts = read_texts(faults, code, "items", &raw.items, ids, true);
+    // A draft may do without: keys count all the same, only nobody says so.
+    let keyed =
+        KEY_TEXTS.into_iter().chain(items.iter().filter(|item| by_keys(item)).map(|item| item.id.get_ref().as_str()));
+    let keys = read_texts(faults, code, "keys", &raw.keys, keyed, status == LanguageStatus::Complete);
     for (name, variable) in NEEDED_VARIABLES {
         let silent = raw.say.iter().find(|(key, text)| key.get_ref() == name && !text.get_ref().contains(variable));
         if let Some((_, text)) = silent {
             faults.at(at(text), format!("{name}: has to name {variable}"));
+        }
+    }
+    for (name, text) in &raw.keys {
+        let weighs =
+            items.iter().any(|item| item.id.get_ref() == name.get_ref() && topic_of(item) == Some(Topic::Weight));
+        if weighs && !text.get_ref().contains(WEIGHT_UNIT) {
+            faults.at(at(text), format!("{}: has to name {WEIGHT_UNIT}", name.get_ref()));
         }
     }
     for name in NEUTRAL_TEXTS {
@@ -405,16 +425,27 @@ fn read_language(faults: &mut Faults<'_>, code: &Spanned<String>, raw: &RawLangu
             faults.at(at(text), reason);
         }
     }
-    Language { name: raw.name.get_ref().clone(), status, reviewed, say, items: prompts }
+    Language { name: raw.name.get_ref().clone(), status, reviewed, say, items: prompts, keys }
 }
 
-/// Texts by name: every needed one, and no other.
+/// What an item is about, as far as the file can be read.
+fn topic_of(item: &RawItem) -> Option<Topic> {
+    Topic::parse(item.topic.as_ref()?.get_ref())
+}
+
+/// Whether an item can be answered by keys.
+fn by_keys(item: &RawItem) -> bool {
+    topic_of(item).is_some_and(|topic| topic != Topic::Text)
+}
+
+/// Texts by name: every known one where all are needed, and no other.
 fn read_texts<'a>(
     faults: &mut Faults<'_>,
     language: &Spanned<String>,
     table: &str,
     raw: &BTreeMap<Spanned<String>, Spanned<String>>,
-    needed: impl Iterator<Item = &'a str>,
+    known: impl Iterator<Item = &'a str>,
+    all_needed: bool,
 ) -> BTreeMap<String, String> {
     let code = language.get_ref();
     let mut texts = BTreeMap::new();
@@ -428,20 +459,25 @@ fn read_texts<'a>(
             rest = rest.get(begin..).unwrap_or_default();
             let end = rest.find('}').map_or(rest.len(), |end| end + 1);
             let variable = rest.get(..end).unwrap_or_default();
-            if !matches!(variable, "{patient_name}" | "{emergency_number}" | "{crisis_number}") {
+            let fits = if table == "keys" {
+                variable == WEIGHT_UNIT
+            } else {
+                matches!(variable, "{patient_name}" | "{emergency_number}" | "{crisis_number}")
+            };
+            if !fits {
                 faults.at(at(text), format!("{}: the variable {variable} is unknown", name.get_ref()));
             }
             rest = rest.get(end..).unwrap_or_default();
         }
         texts.insert(name.get_ref().clone(), written.to_owned());
     }
-    let needed: BTreeSet<&str> = needed.collect();
-    for name in &needed {
+    let known: BTreeSet<&str> = known.collect();
+    for name in known.iter().filter(|_| all_needed) {
         if !texts.contains_key(*name) {
             faults.at(at(language), format!("language.{code}.{table}: the translation of {name:?} is missing"));
         }
     }
-    for name in raw.keys().filter(|name| !needed.contains(name.get_ref().as_str())) {
+    for name in raw.keys().filter(|name| !known.contains(name.get_ref().as_str())) {
         faults.at(at(name), format!("language.{code}.{table}: nothing is called {:?}", name.get_ref()));
     }
     texts

@@ -141,6 +141,8 @@ pub struct Language {
     say: BTreeMap<String, String>,
     /// Prompts by item.
     items: BTreeMap<String, String>,
+    /// Which keys answer what, in words: by item, and by the names of [`KEY_TEXTS`].
+    keys: BTreeMap<String, String>,
 }
 
 impl Language {
@@ -154,7 +156,7 @@ impl Language {
 const NOT_REVIEWED: &str = "not clinically reviewed";
 
 /// Texts every language must have outside of items.
-pub const TEXTS: [&str; 14] = [
+pub const TEXTS: [&str; 18] = [
     "greeting",
     "identify",
     "identify_again",
@@ -169,11 +171,29 @@ pub const TEXTS: [&str; 14] = [
     "offer_nurse",
     "transfer",
     "closing",
+    "script_intro",
+    "bridge",
+    "sorry_continue",
+    "callback",
 ];
 
+/// What is said about keys outside of items: how to prove who one is, to agree, to want a nurse, to say that a voice task
+/// is done; and the words for the units of weight.
+pub const KEY_TEXTS: [&str; 6] = ["identify", "consent", "offer_nurse", "task", "pounds", "kilograms"];
+
 /// Texts that are heard before it is known who listens.
-pub const NEUTRAL_TEXTS: [&str; 6] =
-    ["greeting", "identify", "identify_again", "wrong_person", "voicemail", "not_identified"];
+pub const NEUTRAL_TEXTS: [&str; 10] = [
+    "greeting",
+    "identify",
+    "identify_again",
+    "wrong_person",
+    "voicemail",
+    "not_identified",
+    "script_intro",
+    "bridge",
+    "sorry_continue",
+    "callback",
+];
 
 /// The language that every protocol must have, and that is spoken when a patient's own is missing.
 pub const FALLBACK_LANGUAGE: &str = "en";
@@ -262,6 +282,21 @@ impl Protocol {
     #[must_use]
     pub fn raw_text(&self, language: &str, name: &str) -> Option<&str> {
         self.languages.get(language)?.say.get(name).map(String::as_str)
+    }
+
+    /// The words that say which keys answer an item, or one of [`KEY_TEXTS`]; empty where a draft has none. `unit` names
+    /// the entry for the unit of weight.
+    #[must_use]
+    pub fn key_words(&self, language: &str, name: &str, unit: &str) -> String {
+        let Some(texts) = self.languages.get(self.spoken(language)) else { return String::new() };
+        let unit = texts.keys.get(unit).map_or("", String::as_str);
+        texts.keys.get(name).map(|text| text.replace("{weight_unit}", unit)).unwrap_or_default()
+    }
+
+    /// The words about keys as they stand in the file, variables included.
+    #[must_use]
+    pub fn raw_key_words(&self, language: &str, name: &str) -> Option<&str> {
+        self.languages.get(language)?.keys.get(name).map(String::as_str)
     }
 
     /// The prompt of an item.

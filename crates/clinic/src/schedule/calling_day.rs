@@ -100,6 +100,26 @@ pub fn on_demand(timezone: &str, now_us: i64, minutes: u32) -> Option<CallingDay
     })
 }
 
+/// The calling day of a call that has to be made again: due at `due_us`, or when calls become legal after that where the
+/// patient lives, and open for `minutes` from then on. `None` in a time zone nobody knows.
+#[must_use]
+pub fn call_back(timezone: &str, due_us: i64, minutes: u32) -> Option<CallingDay> {
+    let zone = TimeZone::get(timezone).ok()?;
+    let mut date = Timestamp::from_microsecond(due_us).ok()?.to_zoned(zone.clone()).date();
+    // A day that the calendar skips, or that is over, is followed by one that is not.
+    for _ in 0..4 {
+        if let Some((opens, closes)) = hours(&zone, date, LEGAL_START, LEGAL_END)
+            && due_us < closes
+        {
+            let opens_at_us = due_us.max(opens);
+            let closes_at_us = closes.min(opens_at_us.saturating_add(i64::from(minutes) * MINUTE_US));
+            return Some(CallingDay { date, opens_at_us, closes_at_us, first_due_us: opens_at_us });
+        }
+        date = date.tomorrow().ok()?;
+    }
+    None
+}
+
 /// How long after the opening a patient's first attempt is due: the same on every day (people like habits), and evenly
 /// spread over the patients, so that they do not all come due at once. The end of the window is left for retries.
 fn spread_us(patient: &PatientId, table: &Timetable, length_us: i64) -> i64 {
@@ -117,4 +137,31 @@ fn hash(text: &str) -> u64 {
     let hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     hash ^ (hash >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_call_back_waits_for_the_hours_in_which_calls_are_legal() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap().as_microsecond();
+        let table = [
+            // Where it is 10:00, 23:30 of the day before, 03:00, and one minute before nine in the evening.
+            ("UTC", "2026-03-04T10:00:00Z", "2026-03-04T10:00:00Z", "2026-03-04T12:00:00Z"),
+            ("America/New_York", "2026-03-04T04:30:00Z", "2026-03-04T13:00:00Z", "2026-03-04T15:00:00Z"),
+            ("America/New_York", "2026-03-04T08:00:00Z", "2026-03-04T13:00:00Z", "2026-03-04T15:00:00Z"),
+            ("UTC", "2026-03-04T20:59:00Z", "2026-03-04T20:59:00Z", "2026-03-04T21:00:00Z"),
+            ("UTC", "2026-03-04T21:00:00Z", "2026-03-05T08:00:00Z", "2026-03-05T10:00:00Z"),
+            // The night in which the clocks go forward.
+            ("America/New_York", "2026-03-08T03:00:00Z", "2026-03-08T12:00:00Z", "2026-03-08T14:00:00Z"),
+        ];
+        for (zone, due, opens, closes) in table {
+            let day = call_back(zone, at(due), 120).unwrap();
+            assert_eq!((day.opens_at_us, day.closes_at_us), (at(opens), at(closes)), "{zone} {due}");
+            assert_eq!(day.first_due_us, day.opens_at_us);
+        }
+        assert_eq!(call_back("Nowhere/Land", at("2026-03-04T10:00:00Z"), 120), None);
+    }
 }

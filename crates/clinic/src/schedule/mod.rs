@@ -16,7 +16,7 @@ mod pace;
 mod tests;
 
 pub use attempts::{Attempt, AttemptState, Decision, Hold, MissedCall, MissedReason, Progress};
-pub use calling_day::{CallingDay, LEGAL_END, LEGAL_START, on_demand};
+pub use calling_day::{CallingDay, LEGAL_END, LEGAL_START, call_back, on_demand};
 pub use days::{Days, Weekdays};
 pub use pace::Pace;
 

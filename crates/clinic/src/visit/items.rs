@@ -19,6 +19,8 @@ pub(super) struct ItemState {
     pub(super) refused: u32,
     /// It was asked often enough, or the patient cannot do it.
     pub(super) given_up: bool,
+    /// It was given up in the moment in which the agent asked it once more: that question may still be answered.
+    pub(super) asked_last: bool,
     /// Attempts at the voice task that were listened to.
     pub(super) attempts: u32,
     /// The voice task is done.

@@ -14,13 +14,19 @@
 
 mod hearing;
 mod items;
+mod keypad;
 mod prompts;
 mod record;
+mod replay;
+mod scripted;
+mod steps;
 mod tasks;
 mod tools;
 mod vocabulary;
 
 pub use record::{IdentityRecord, IdentityStatus, TaskRecord, VisitRecord};
+pub use replay::replay;
+pub use steps::{KeyHelp, KeyLayout, NextStep, StepKind};
 pub use vocabulary::{RaisedFlag, Setup, VisitInput, VisitOutput};
 
 use crate::protocol::Protocol;
@@ -103,6 +109,14 @@ pub struct Visit {
     asked: Option<usize>,
     asked_at_ms: Option<u64>,
     silent_questions: u32,
+    /// Pages of the script in a row, at one step, that brought no answer: for silence, and for words that were none.
+    stuck: scripted::Stuck,
+    /// What was said last told which keys answer it.
+    keys_told: bool,
+    /// Somebody has greeted the patient, who has heard it.
+    greeted: bool,
+    /// The agent is about to say something, or has.
+    agent_spoke: bool,
     window: Option<Window>,
     tasks: Vec<TaskRecord>,
     pending_end: Option<PendingEnd>,
@@ -112,9 +126,13 @@ pub struct Visit {
     /// The language the patient fell back into when they spoke of the emergency.
     flag_language: Option<&'static str>,
     transfer: Option<bool>,
+    /// The patient was offered the nurse and does not want to be connected.
+    nurse_declined: bool,
     neutral: Option<&'static str>,
     closing_said: bool,
     last_told: Option<Step>,
+    /// The step whose words the agent that is being called begins with.
+    opened_with: Option<Step>,
     over: bool,
 }
 
@@ -145,6 +163,10 @@ impl Visit {
             asked: None,
             asked_at_ms: None,
             silent_questions: 0,
+            stuck: scripted::Stuck::default(),
+            keys_told: false,
+            greeted: false,
+            agent_spoke: false,
             window: None,
             tasks: Vec::new(),
             pending_end: None,
@@ -153,9 +175,11 @@ impl Visit {
             flag_words: FlagWords::default(),
             flag_language: None,
             transfer: None,
+            nurse_declined: false,
             neutral: None,
             closing_said: false,
             last_told: None,
+            opened_with: None,
             over: false,
             protocol,
             setup,
@@ -171,10 +195,15 @@ impl Visit {
             }
             return;
         }
+        if matches!(input, VisitInput::PatientSaid(_) | VisitInput::Keys(_) | VisitInput::Tool { .. }) {
+            // Whoever answers has heard something.
+            self.greeted |= self.agent_spoke;
+        }
         match input {
             VisitInput::AgentConnected => self.agent_connected(),
             VisitInput::PatientSaid(text) => self.patient_said(text),
             VisitInput::AgentSaid(text) => self.agent_said(text),
+            VisitInput::AgentHeard => self.greeted |= self.agent_spoke,
             VisitInput::AgentCutShort(heard) => self.agent_cut_short(heard),
             VisitInput::Tool { id, name, parameters } => self.tool(id, name, parameters),
             VisitInput::SystemTool(name) => self.system_tool(name),
@@ -184,6 +213,13 @@ impl Visit {
             VisitInput::TaskResult { segment, usable, reasons } => self.task_result(segment, usable, reasons),
             VisitInput::AnsweringMachine => self.machine_answered(),
             VisitInput::TransferFailed => self.transfer_failed(),
+            VisitInput::AgentLost => self.agent_lost(),
+            VisitInput::ScriptSaid(text) => self.script_said(text),
+            VisitInput::Silence => self.nobody_answered(),
+            VisitInput::Unclear => self.answer_unclear(),
+            VisitInput::TaskBegins => self.task_begins(),
+            VisitInput::TaskOver => self.close_window(),
+            VisitInput::Nurse(wanted) => self.nurse_answer(wanted),
             VisitInput::Ended => return self.end(),
             VisitInput::Timeout => {}
         }
@@ -231,6 +267,12 @@ impl Visit {
         self.identification.status == IdentityStatus::Voicemail
     }
 
+    /// Whether there is more to ask or to say than was: a conversation that ends now ends too early.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        !self.over && !matches!(self.step(), Step::Closing | Step::Neutral(_))
+    }
+
     /// Whether the patient's voice may be measured: it is the patient, and they agreed.
     fn may_measure(&self) -> bool {
         self.is_identified() && self.consent == Some(true) && self.flags.is_empty()
@@ -245,7 +287,8 @@ impl Visit {
         // An emergency comes before everything else: whoever is on the line has to hear which number to call.
         if !self.flags.is_empty() && self.identification.status != IdentityStatus::Voicemail {
             let told = self.flag_words.spoken;
-            let settled = self.transfer.is_some() || self.silent_questions >= SILENT_QUESTIONS_MAX;
+            let settled =
+                self.transfer.is_some() || self.nurse_declined || self.silent_questions >= SILENT_QUESTIONS_MAX;
             return if told && settled { Step::Closing } else { Step::Emergency };
         }
         if let Some(text) = self.neutral {
@@ -288,8 +331,7 @@ impl Visit {
 
     /// A new agent knows nothing of what the one before it was told.
     fn agent_connected(&mut self) {
-        self.last_told = None;
-        self.tell_next();
+        self.tell_newcomer();
         if !self.flags.is_empty() && !self.flag_words.spoken {
             self.flag_words.due_ms = Some(self.now_ms + RED_FLAG_WORDS_MS);
         }

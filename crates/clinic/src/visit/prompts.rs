@@ -1,76 +1,38 @@
 //! Telling the agent what comes next, and noticing what it asks.
 
 use super::tasks::Window;
-use super::{FlagWords, RED_FLAG_TOLD_MAX, RED_FLAG_WORDS_MS, RED_FLAGS_MAX, RaisedFlag, Step, Visit, VisitOutput};
-use crate::protocol::{ItemKind, languages};
+use super::{FlagWords, RED_FLAG_TOLD_MAX, RED_FLAG_WORDS_MS, RED_FLAGS_MAX, RaisedFlag, Visit, VisitOutput};
+use crate::protocol::languages;
 use crate::record::TimelineKind;
 use crate::red_flags::{RedFlag, SELF_HARM};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Share of a prompt's words that the agent has to use for having asked it.
 const PROMPT_WORDS_SHARE: f64 = 0.6;
 /// What an agent says sooner than this after the prompt of a task is encouragement ("take your time").
 const ENCOURAGED_MS: u64 = 6_000;
+/// For an agent whose first message asked already.
+const JUST_SAID: &str = " Your first message has just said this: do not say it again, and take what the patient says for \
+                         the answer. If start_task is named here, call it now.";
 /// Changes of language kept; the last one always is.
 const LANGUAGES_MAX: usize = 16;
 /// Longest evidence kept of a red flag.
 const EVIDENCE_MAX_CHARS: usize = 300;
 
 impl Visit {
-    fn text(&self, name: &str) -> String {
+    pub(super) fn text(&self, name: &str) -> String {
         self.protocol.text(&self.language, name, &self.setup.given_name)
     }
 
+    /// The language somebody fell back into when they spoke of the emergency.
+    pub(super) fn emergency_language(&self) -> &str {
+        self.flag_language.unwrap_or(&self.language)
+    }
+
     /// A text for somebody in an emergency: in the language they spoke of it.
-    fn emergency_text(&self, name: &str) -> String {
-        self.protocol.text(self.flag_language.unwrap_or(&self.language), name, &self.setup.given_name)
-    }
-
-    /// The next step for the agent: what to say, and which tool belongs to it.
-    pub(super) fn next_json(&mut self) -> Value {
-        let step = self.step();
-        self.last_told = Some(step);
-        match step {
-            Step::Identify => {
-                let text = if self.identification.attempts() == 0 { "identify" } else { "identify_again" };
-                json!({"step": "identify", "say": self.text(text), "then": "verify_identity"})
-            }
-            Step::Consent => json!({"step": "consent", "say": self.text("consent"), "then": "record_consent"}),
-            Step::Emergency => {
-                let mut say = self.flag_text();
-                if self.setup.nurse_line && self.transfer.is_none() {
-                    say = format!("{say} {}", self.emergency_text("offer_nurse"));
-                }
-                json!({"step": "emergency", "say": say,
-                    "then": "transfer_to_nurse if the patient wants it, otherwise end the call"})
-            }
-            Step::Closing => {
-                let say = if self.flags.is_empty() { self.text("closing") } else { self.flag_text() };
-                json!({"step": "close", "say": say, "then": "end_call"})
-            }
-            Step::Neutral(text) => json!({"step": "close", "say": self.text(text), "then": "end_call"}),
-            Step::Item(index) => self.item_json(index),
-        }
-    }
-
-    fn item_json(&self, index: usize) -> Value {
-        let Some(item) = self.protocol.items.get(index) else { return Value::Null };
-        let state = self.items.get(index);
-        let prompt = self.protocol.prompt(&self.language, &item.id);
-        match item.kind {
-            ItemKind::Task { task, .. } => {
-                let again = state.is_some_and(|state| state.attempts > 0);
-                let say = if again { format!("{} {prompt}", self.text("repeat_task")) } else { prompt.to_owned() };
-                json!({"step": "task", "item": item.id, "task": task.as_str(), "say": say,
-                    "then": "start_task before you say it, end_task when the patient has finished"})
-            }
-            ItemKind::Open { .. } | ItemKind::Question { .. } => {
-                let again = state.is_some_and(|state| state.asked > 0);
-                let say = if again { format!("{} {prompt}", self.text("repeat")) } else { prompt.to_owned() };
-                json!({"step": "question", "item": item.id, "say": say, "then": "record_answer"})
-            }
-        }
+    pub(super) fn emergency_text(&self, name: &str) -> String {
+        self.protocol.text(self.emergency_language(), name, &self.setup.given_name)
     }
 
     /// What the patient has to hear: about the body, about harming themself, or both.
@@ -89,14 +51,46 @@ impl Visit {
         self.says(text, &wanted) && numbers.iter().all(|number| !needed.contains(*number) || said.contains(*number))
     }
 
+    /// What another agent has to begin with to go on where this visit stands; `None` while nothing was said, so that it
+    /// greets.
+    pub fn opening(&mut self) -> Option<String> {
+        if !self.greeted {
+            return None;
+        }
+        let next = self.next_json();
+        let say = next.get("say").and_then(Value::as_str)?;
+        let words = format!("{} {say}", self.text("sorry_continue"));
+        self.opened_with = Some(self.step());
+        Some(words)
+    }
+
+    /// The agent that is being called cannot be told how to begin: it says words of its own.
+    pub fn opening_refused(&mut self) {
+        self.opened_with = None;
+    }
+
     /// Tells the agent the next step, unless it was told.
     pub(super) fn tell_next(&mut self) {
+        self.tell_step(false);
+    }
+
+    /// Tells a new agent where the visit stands. Who begins with the words of that step must not say them twice.
+    pub(super) fn tell_newcomer(&mut self) {
+        self.last_told = None;
+        let just_said = self.opened_with.take() == Some(self.step());
+        self.tell_step(just_said);
+    }
+
+    fn tell_step(&mut self, just_said: bool) {
         if self.last_told == Some(self.step()) {
             return;
         }
         let next = self.next_json();
         let field = |name: &str| next.get(name).and_then(Value::as_str).unwrap_or_default();
-        let text = format!("Next: {} Say: \"{}\" Then: {}.", field("step"), field("say"), field("then"));
+        let mut text = format!("Next: {} Say: \"{}\" Then: {}.", field("step"), field("say"), field("then"));
+        if just_said {
+            text.push_str(JUST_SAID);
+        }
         self.emit(VisitOutput::Context { id: "next", text });
     }
 
@@ -147,14 +141,8 @@ impl Visit {
 
     pub(super) fn agent_said(&mut self, text: &str) {
         self.notice_language(text);
-        self.flag_words.in_last = !self.flags.is_empty() && self.says_flag_words(text);
-        if self.flag_words.in_last {
-            self.flag_words.spoken = true;
-            self.flag_words.due_ms = None;
-            if !self.setup.nurse_line && self.transfer.is_none() {
-                self.transfer = Some(false);
-            }
-        }
+        (self.agent_spoke, self.keys_told) = (true, false);
+        self.notice_flag_words(text);
         let asked = self.asked_in(text);
         if self.says(text, &self.text("closing")) {
             self.closing_said = true;
@@ -172,12 +160,25 @@ impl Visit {
         self.asked_at_ms = Some(self.now_ms);
     }
 
+    /// Whether the words of the red flag are in what is being said.
+    pub(super) fn notice_flag_words(&mut self, text: &str) {
+        self.flag_words.in_last = !self.flags.is_empty() && self.says_flag_words(text);
+        if self.flag_words.in_last {
+            self.flag_words.spoken = true;
+            self.flag_words.due_ms = None;
+            if !self.setup.nurse_line && self.transfer.is_none() {
+                self.transfer = Some(false);
+            }
+        }
+    }
+
     fn agent_asked(&mut self, index: usize) {
         let retries = self.protocol.items.get(index).map_or(0, |item| item.retries);
         let Some(state) = self.items.get_mut(index) else { return };
         let repeated = self.asked == Some(index) && state.asked > 0;
         state.asked = state.asked.saturating_add(1);
         let pestered = state.asked > retries.saturating_add(1) && state.values.is_empty();
+        state.asked_last = pestered && !state.given_up;
         state.given_up |= pestered;
         self.asked = Some(index);
         if repeated {
@@ -218,7 +219,7 @@ impl Visit {
     }
 
     /// Whether the agent says the substance of `wanted`.
-    fn says(&self, text: &str, wanted: &str) -> bool {
+    pub(super) fn says(&self, text: &str, wanted: &str) -> bool {
         let (said, wanted) = (words(text), words(wanted));
         let found = wanted.iter().filter(|word| said.contains(*word)).count();
         found as f64 / wanted.len().max(1) as f64 >= PROMPT_WORDS_SHARE

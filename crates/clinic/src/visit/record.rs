@@ -77,6 +77,9 @@ pub struct VisitRecord {
     pub transferred: Option<bool>,
     /// Every applicable item was done or left unanswered after being asked.
     pub complete: bool,
+    /// What gave way around the call, in the order in which it did.
+    #[serde(default)]
+    pub degradations: Vec<crate::Degradation>,
 }
 
 pub(super) fn of(visit: &Visit) -> VisitRecord {
@@ -100,6 +103,7 @@ pub(super) fn of(visit: &Visit) -> VisitRecord {
         emergency_words_spoken: (!visit.flags.is_empty()).then_some(visit.flag_words.spoken),
         transferred: visit.transfer,
         complete: visit.next_item().is_none(),
+        degradations: Vec::new(),
     }
 }
 
@@ -182,6 +186,7 @@ mod tests {
             emergency_words_spoken: None,
             transferred: None,
             complete: true,
+            degradations: Vec::new(),
         }
     }
 

@@ -131,7 +131,7 @@ impl Visit {
     }
 
     /// Whether the result may lead to another attempt.
-    fn wants_result(&self, index: usize) -> bool {
+    pub(super) fn wants_result(&self, index: usize) -> bool {
         let (Some(item), Some(state)) = (self.protocol.items.get(index), self.items.get(index)) else { return false };
         matches!(item.kind, ItemKind::Task { needs_usable: true, .. }) && state.attempts <= item.retries
     }

@@ -46,6 +46,8 @@ pub enum VisitInput<'a> {
     PatientSaid(&'a str),
     /// What the agent is about to say.
     AgentSaid(&'a str),
+    /// Sound of the agent's was heard on the line.
+    AgentHeard,
     /// The patient talked over the agent: this much of its last words was heard.
     AgentCutShort(&'a str),
     /// The agent calls one of our tools.
@@ -81,6 +83,20 @@ pub enum VisitInput<'a> {
     AnsweringMachine,
     /// The nurse could not be reached.
     TransferFailed,
+    /// The agent is gone in mid conversation; another one, or the script, goes on.
+    AgentLost,
+    /// The script has these words spoken now: the step that [`super::Visit::next_step`] gave last.
+    ScriptSaid(&'a str),
+    /// The script asked, and its time passed without a word or a key.
+    Silence,
+    /// The script asked, and what came was no answer to it.
+    Unclear,
+    /// The script has said the prompt of a voice task, and listens from now on.
+    TaskBegins,
+    /// The script listens no more.
+    TaskOver,
+    /// The script offered to connect a nurse: whether the patient wants that. The script itself connects.
+    Nurse(bool),
     /// The call is over.
     Ended,
     /// Time passed.

@@ -9,6 +9,7 @@ mod conversation;
 mod emergencies;
 mod identity;
 mod properties;
+mod scripted;
 mod tasks;
 
 use clinic::TimelineKind;

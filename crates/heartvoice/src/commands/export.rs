@@ -6,17 +6,14 @@ use crate::output::{self, Format};
 use crate::progress;
 use anyhow::Context;
 use clap::Subcommand;
-use clinic::deidentify::{
-    Options, PSEUDONYM_BYTES, Pseudonym, Subject, SubjectAlert, SubjectCall, deidentify, shift_days,
-};
-use clinic::{CallRecord, Patient};
 use serde_json::json;
+use server::Cohort;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use store::Store;
 use store::audit::NewEntry;
-use store::{AlertFilter, AlertRecord, MAX_PAGE, MasterKey, Store, StoreError, StoredVisit};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -38,15 +35,6 @@ pub(crate) enum Command {
     },
 }
 
-/// Everything of one patient that an export looks at.
-struct Loaded {
-    patient: Patient,
-    profile: clinic::care::CareProfile,
-    enrolled_at_us: i64,
-    calls: Vec<(CallRecord, Option<StoredVisit>)>,
-    alerts: Vec<AlertRecord>,
-}
-
 pub(crate) async fn run(store: &Store, command: Command) -> anyhow::Result<()> {
     let done = match command {
         Command::Research { out, smallest_cell, format } => research(store, &out, smallest_cell, format).await,
@@ -59,23 +47,12 @@ async fn research(store: &Store, out: &Path, smallest_cell: usize, format: Forma
     empty_folder(out)?;
     let patients = store.list_patients().await?;
     let bar = progress::bar(patients.len() as u64, "reading");
-    let mut loaded = Vec::with_capacity(patients.len());
-    for patient in patients {
-        match load(store, patient).await {
-            Ok(one) => loaded.push(one),
-            // Erased while we read.
-            Err(StoreError::NotFound { .. } | StoreError::Sealed { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-        bar.inc(1);
-    }
+    let cohort = Cohort::load(store, patients, usize::MAX, || bar.inc(1)).await?;
     bar.finish_and_clear();
-    let subjects = loaded.iter().map(subject).collect::<anyhow::Result<Vec<_>>>()?;
-    let options = Options { smallest_cell, year: jiff::Zoned::now().year() };
-    let files = deidentify(&subjects, options)?.files();
-    let calls: usize = loaded.iter().map(|one| one.calls.len()).sum();
+    let files = cohort.deidentified(smallest_cell)?.files();
+    let (patients, calls) = (cohort.patients(), cohort.calls());
     // The entry first: without it nothing leaves.
-    let entry = NewEntry::new(operator(), "export.research").detail("patients", loaded.len()).detail("calls", calls);
+    let entry = NewEntry::new(operator(), "research.export").detail("patients", patients).detail("calls", calls);
     store.record(&[entry.detail("method", "safe_harbor")]).await?;
     let mut written = Vec::with_capacity(files.len());
     for file in files {
@@ -90,83 +67,8 @@ async fn research(store: &Store, out: &Path, smallest_cell: usize, format: Forma
         ),
         Format::Json => {
             let names: Vec<String> = written.into_iter().map(|(name, _)| name).collect();
-            output::json(&json!({"out": out, "patients": loaded.len(), "calls": calls, "files": names}))
+            output::json(&json!({"out": out, "patients": patients, "calls": calls, "files": names}))
         }
-    }
-}
-
-async fn load(store: &Store, patient: Patient) -> Result<Loaded, StoreError> {
-    let profile = store.care_profile(&patient.id).await?;
-    let enrolled_at_us = store.enrolled_at_us(&patient.id).await?;
-    let mut calls = Vec::new();
-    for record in all_calls(store, &patient.id).await? {
-        let visit = store.visit(&record.id).await?;
-        calls.push((record, visit));
-    }
-    let alerts = all_alerts(store, &patient.id).await?;
-    Ok(Loaded { patient, profile, enrolled_at_us, calls, alerts })
-}
-
-fn subject(one: &Loaded) -> anyhow::Result<Subject<'_>> {
-    let (pseudonym, shift_days) = random_names()?;
-    let calls = one.calls.iter().map(|(record, visit)| SubjectCall {
-        record,
-        facts: visit.as_ref().map(|visit| &visit.facts),
-        visit: visit.as_ref().map(|visit| &visit.record),
-        assessment: visit.as_ref().and_then(|visit| visit.assessment.as_ref()),
-    });
-    let alerts = one.alerts.iter().map(|alert| SubjectAlert {
-        call_id: alert.call_id.as_ref(),
-        kind: alert.kind,
-        code: alert.content.as_ref().map(|content| content.code.as_str()),
-        severity: alert.severity,
-        status: alert.status,
-        raised_at_us: alert.raised_at_us,
-        occurrences: alert.occurrences,
-        acknowledged_at_us: alert.acknowledged.as_ref().map(|handled| handled.at_us),
-        resolved_at_us: alert.resolved.as_ref().map(|handled| handled.at_us),
-    });
-    Ok(Subject {
-        pseudonym,
-        shift_days,
-        patient: &one.patient,
-        profile: &one.profile,
-        enrolled_at_us: one.enrolled_at_us,
-        calls: calls.collect(),
-        alerts: alerts.collect(),
-    })
-}
-
-/// Drawn anew for each patient and export, and kept nowhere.
-fn random_names() -> anyhow::Result<(Pseudonym, u16)> {
-    let random = MasterKey::random()?.derive_32("pseudonym of an export");
-    let name = random.first_chunk::<PSEUDONYM_BYTES>().context("too few random bytes")?;
-    let days = random.last_chunk::<8>().context("too few random bytes")?;
-    Ok((Pseudonym::from_random(*name), shift_days(u64::from_le_bytes(*days))))
-}
-
-/// Every call of a patient, newest first.
-pub(super) async fn all_calls(store: &Store, id: &clinic::PatientId) -> Result<Vec<CallRecord>, StoreError> {
-    let mut calls: Vec<CallRecord> = Vec::new();
-    loop {
-        let page = store.list_patient_calls(id, MAX_PAGE, calls.last().map(|call| &call.id)).await?;
-        if page.is_empty() {
-            return Ok(calls);
-        }
-        calls.extend(page);
-    }
-}
-
-/// Every alert about a patient, newest first.
-pub(super) async fn all_alerts(store: &Store, id: &clinic::PatientId) -> Result<Vec<AlertRecord>, StoreError> {
-    let filter = AlertFilter { patient_id: Some(id.clone()), ..AlertFilter::default() };
-    let mut alerts: Vec<AlertRecord> = Vec::new();
-    loop {
-        let page = store.list_alerts(&filter, MAX_PAGE, alerts.last().map(|alert| &alert.id)).await?;
-        if page.is_empty() {
-            return Ok(alerts);
-        }
-        alerts.extend(page);
     }
 }
 

@@ -4,7 +4,9 @@ use crate::failure::{BAD_INPUT, Reported, bad_input};
 use crate::output::{self, Format};
 use clap::Subcommand;
 use clinic::answers::Topic;
-use clinic::protocol::{FALLBACK_LANGUAGE, Fault, Item, ItemKind, Language, LanguageStatus, Protocol, TEXTS};
+use clinic::protocol::{
+    FALLBACK_LANGUAGE, Fault, Item, ItemKind, KEY_TEXTS, Language, LanguageStatus, Protocol, TEXTS,
+};
 use clinic::tools::VoiceTask;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -135,8 +137,17 @@ fn show(protocol: &Protocol, language: Option<&str>, format: Format) -> anyhow::
             TEXTS.iter().map(|name| [*name, protocol.raw_text(code, name).unwrap_or("-")].map(ToOwned::to_owned));
         output::table(["text", "words"], texts.collect())?;
         output::line("")?;
+        let keys = keyed(protocol).map(|name| [name, protocol.raw_key_words(code, name).unwrap_or("-")]);
+        output::table(["keys for", "words"], keys.map(|row| row.map(ToOwned::to_owned)).collect())?;
+        output::line("")?;
     }
     print_languages(protocol)
+}
+
+/// What there may be words about keys for.
+fn keyed(protocol: &Protocol) -> impl Iterator<Item = &str> {
+    let items = protocol.items.iter().filter(|item| item.topic().is_some_and(|topic| topic != Topic::Text));
+    items.map(|item| item.id.as_str()).chain(KEY_TEXTS)
 }
 
 /// The whole protocol, with the texts of one language or of all.
@@ -151,6 +162,9 @@ fn protocol_json(protocol: &Protocol, chosen: Option<&str>) -> Value {
         if let Some(object) = described.as_object_mut() {
             object.insert("say".to_owned(), json!(say));
             object.insert("items".to_owned(), json!(items));
+            let keys: BTreeMap<&str, Option<&str>> =
+                keyed(protocol).map(|name| (name, protocol.raw_key_words(code, name))).collect();
+            object.insert("keys".to_owned(), json!(keys));
         }
         described
     });

@@ -62,7 +62,7 @@ pub(crate) async fn run(file: Option<&Path>, args: Args) -> anyhow::Result<()> {
     let listener = Server::listen(&settings).await?;
     // Before anything else: other servers of the database must not take ours for lost.
     store.announce_server(unix_us()).await.context("cannot tell the database of this server")?;
-    let interrupted = store.recover(unix_us()).await.context("cannot tidy up after the last run")?;
+    let interrupted = Server::tidy_up(&settings, &store).await.context("cannot tidy up after the last run")?;
     if !interrupted.is_empty() {
         tracing::warn!(calls = interrupted.len(), "calls of an earlier run were marked as interrupted");
         for id in &interrupted {

@@ -4,6 +4,7 @@ use super::Config;
 use super::variables::listed;
 use clinic::PhoneNumber;
 use clinic::alerts::Policy;
+use clinic::fallback::{Policy as FallbackPolicy, Steps};
 use jiff::tz::TimeZone;
 use server::{SmtpSettings, StaffContact, StaffSettings, StaffWebhook};
 
@@ -34,6 +35,16 @@ pub(super) fn settings(config: &Config) -> StaffSettings {
         policy,
         nurse_line: config.phone("NURSE_LINE"),
         ..StaffSettings::default()
+    }
+}
+
+/// What is done for a patient whose call broke off.
+pub(super) fn fallback(config: &Config) -> FallbackPolicy {
+    let usual = FallbackPolicy::default();
+    FallbackPolicy {
+        steps: config.get("FALLBACK_CONTACT").and_then(|text| text.parse::<Steps>().ok()).map_or(usual.steps, |s| s.0),
+        after_min: config.number("CALL_BACK_AFTER").unwrap_or(usual.after_min),
+        attempts: config.number("CALL_BACK_ATTEMPTS").unwrap_or(usual.attempts),
     }
 }
 

@@ -18,6 +18,18 @@ impl Config {
         StorePlaces { database_url: self.word("DATABASE_URL"), audio }
     }
 
+    /// Where records wait that the database does not take: beside the recordings, or where those wait.
+    pub(crate) fn spool_dir(&self) -> PathBuf {
+        if let Some(dir) = self.get("SPOOL_DIR") {
+            return PathBuf::from(dir);
+        }
+        let audio = self.word("AUDIO_STORE");
+        if audio.starts_with("s3:") {
+            return PathBuf::from(self.word("AUDIO_SPOOL"));
+        }
+        PathBuf::from(audio).parent().unwrap_or_else(|| std::path::Path::new(".")).join("heartvoice-spool")
+    }
+
     fn audio(&self) -> Result<AudioConfig, store::StoreError> {
         let spool = PathBuf::from(self.word("AUDIO_SPOOL"));
         AudioConfig::from_settings(&self.word("AUDIO_STORE"), spool, |name| self.get(name).map(str::to_owned))
@@ -136,6 +148,15 @@ mod tests {
         let tokenless = config(&VAULT[..2]);
         assert!(tokenless.problems.join("; ").contains("VAULT_TOKEN: expected"), "{:?}", tokenless.problems);
         assert_eq!(config(&[("ENCRYPTION_KEY", KEY), VAULT[0]]).warnings.len(), 1);
+    }
+
+    #[test]
+    fn the_spool_is_beside_the_recordings_unless_it_is_named() {
+        let dir = |pairs: &[(&str, &str)]| config(pairs).spool_dir().display().to_string();
+        assert_eq!(dir(&[]), "./heartvoice-spool");
+        assert_eq!(dir(&[("AUDIO_STORE", "/var/lib/heartvoice/audio")]), "/var/lib/heartvoice/heartvoice-spool");
+        assert_eq!(dir(&[("AUDIO_STORE", "s3://b/p"), ("AUDIO_SPOOL", "/var/spool/hv")]), "/var/spool/hv");
+        assert_eq!(dir(&[("SPOOL_DIR", "/mnt/other")]), "/mnt/other");
     }
 
     #[test]

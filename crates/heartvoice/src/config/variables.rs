@@ -51,6 +51,8 @@ pub(crate) enum Kind {
     OneOf(&'static [&'static str]),
     /// Several of these words, separated by commas.
     SomeOf(&'static [&'static str]),
+    /// What is done for a patient whose call broke off, in order.
+    FallbackSteps,
     /// Which log lines are written.
     LogFilter,
     /// A clinical protocol, usually named by `PROTOCOL_FILE`.
@@ -72,7 +74,7 @@ pub(crate) struct Variable {
 const HTTP: Kind = Kind::Url(&["https", "http"]);
 
 /// All settings, in the order in which they are shown.
-pub(crate) static VARIABLES: [Variable; 74] = [
+pub(crate) static VARIABLES: [Variable; 80] = [
     variable("HEARTVOICE_ENV", Kind::OneOf(&["development", "production"]), None),
     variable("NODE_ENV", Kind::Anything, None),
     variable("PUBLIC_BASE_URL", HTTP, None),
@@ -85,6 +87,7 @@ pub(crate) static VARIABLES: [Variable; 74] = [
     variable("DATABASE_URL", Kind::SecretUrl(&["sqlite", "postgresql", "postgres"]), Some("sqlite://heartvoice.db")),
     variable("AUDIO_STORE", Kind::Place, Some("./heartvoice-audio")),
     variable("AUDIO_SPOOL", Kind::Word, Some("./heartvoice-spool")),
+    variable("SPOOL_DIR", Kind::Word, None),
     variable("AWS_ACCESS_KEY_ID", Kind::Secret, None),
     variable("AWS_SECRET_ACCESS_KEY", Kind::Secret, None),
     variable("AWS_SESSION_TOKEN", Kind::Secret, None),
@@ -114,6 +117,7 @@ pub(crate) static VARIABLES: [Variable; 74] = [
     variable("TWILIO_API_KEY_SID", Kind::Word, None),
     variable("TWILIO_API_KEY_SECRET", Kind::Secret, None),
     variable("TWILIO_BASE_URL", HTTP, Some("https://api.twilio.com")),
+    variable("VOICE_FALLBACK_URL", Kind::Url(&["https"]), None),
     variable("ELEVENLABS_API_KEY", Kind::Secret, None),
     variable("ELEVENLABS_AGENT_ID", Kind::Word, None),
     variable("ELEVENLABS_BASE_URL", HTTP, Some("https://api.elevenlabs.io")),
@@ -124,8 +128,9 @@ pub(crate) static VARIABLES: [Variable; 74] = [
     variable("ELEVENLABS_BACKUP_AGENT_ID", Kind::Word, None),
     variable("ELEVENLABS_BACKUP_BASE_URL", HTTP, None),
     variable("OPENAI_API_KEY", Kind::Secret, None),
-    variable("OPENAI_BASE_URL", HTTP, None),
-    variable("OPENAI_REALTIME_MODEL", Kind::Word, None),
+    variable("OPENAI_BASE_URL", HTTP, Some("https://api.openai.com/v1")),
+    variable("OPENAI_REALTIME_MODEL", Kind::Word, Some("gpt-realtime")),
+    variable("OPENAI_VOICE", Kind::Word, Some("marin")),
     variable("BACKUP_CHAIN", Kind::SomeOf(&["elevenlabs-backup", "openai", "script"]), None),
     variable("STAFF_PHONE", Kind::Phones, None),
     variable("STAFF_WEBHOOK_URL", Kind::SecretUrl(&["https", "http"]), None),
@@ -138,6 +143,9 @@ pub(crate) static VARIABLES: [Variable; 74] = [
     variable("NURSE_LINE", Kind::Phone, None),
     variable("OUTGOING_CALLS", Kind::Whole(1, 1_000), Some("20")),
     variable("OUTGOING_PER_SECOND", Kind::Whole(1, 100), Some("1")),
+    variable("FALLBACK_CONTACT", Kind::FallbackSteps, Some("call-again,nurse")),
+    variable("CALL_BACK_AFTER", Kind::Whole(0, 1_440), Some("2")),
+    variable("CALL_BACK_ATTEMPTS", Kind::Whole(1, clinic::fallback::MAX_ATTEMPTS), Some("2")),
     variable("OIDC_ISSUER", HTTP, None),
     variable("OIDC_CLIENT_ID", Kind::Word, None),
     variable("OIDC_CLIENT_SECRET", Kind::Secret, None),
@@ -211,6 +219,11 @@ impl Kind {
             Self::SomeOf(words) => (
                 value.split(',').all(|word| words.contains(&word.trim())),
                 format!("some of {} separated by commas", words.join(", ")),
+            ),
+            Self::FallbackSteps => (
+                value.parse::<clinic::fallback::Steps>().is_ok(),
+                "some of call-again, sms, nurse in the order in which they are tried, each once, separated by commas"
+                    .to_owned(),
             ),
             Self::LogFilter => (logging::is_filter(value), logging::EXPECTED.to_owned()),
             Self::Protocol => match Protocol::parse(value) {
@@ -320,6 +333,8 @@ mod tests {
             ("PUBLIC_BASE_URL", "hv.example.org", false),
             ("PUBLIC_BASE_URL", "https://hv.example.org", true),
             ("PUBLIC_BASE_URL", "https://", false),
+            ("VOICE_FALLBACK_URL", "https://handler.twilio.com/twiml/EH0", true),
+            ("VOICE_FALLBACK_URL", "http://handler.twilio.com/twiml/EH0", false),
             ("DATABASE_URL", "sqlite:///var/lib/hv.db", true),
             ("DATABASE_URL", "mysql://db", false),
             ("STAFF_PHONE", "5550100", false),
@@ -334,6 +349,9 @@ mod tests {
             ("ENCRYPTION_KEY", "abc", false),
             ("BACKUP_CHAIN", "openai, script", true),
             ("BACKUP_CHAIN", "openai;script", false),
+            ("FALLBACK_CONTACT", "sms,call-again,nurse", true),
+            ("FALLBACK_CONTACT", "nurse,nurse", false),
+            ("CALL_BACK_ATTEMPTS", "0", false),
             ("HEARTVOICE_ENV", "prod", false),
             ("PHI_RETENTION_DAYS", "-1", false),
             ("BEHIND_PROXY", "yes", false),

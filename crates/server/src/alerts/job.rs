@@ -101,7 +101,7 @@ async fn attend(app: Arc<App>, delivery: ClaimedDelivery, slot: OwnedSemaphorePe
     app.alerts.wake();
 }
 
-async fn send(app: &App, delivery: &ClaimedDelivery) -> Attempt {
+pub(super) async fn send(app: &App, delivery: &ClaimedDelivery) -> Attempt {
     let index = usize::try_from(delivery.contact).unwrap_or(usize::MAX);
     // The settings may have been changed since the message was decided on.
     let Some(contact) = app.settings.staff.contacts.get(index) else {

@@ -5,6 +5,7 @@
 //! per channel: a webhook that hangs holds up neither text messages nor calls. Messages carry no health information: they
 //! say how urgent it is and where to look.
 
+mod direct;
 mod job;
 mod mail;
 mod sms;
@@ -15,18 +16,19 @@ pub(crate) use sms::sms_status;
 
 use crate::app::App;
 use crate::clock;
-use crate::journal::Patience;
+use crate::journal::{self, Patience};
 use crate::limits;
 use crate::metrics;
 use crate::settings::Settings;
 use crate::twilio_rest::TwilioRest;
 use crate::{StaffSettings, StartError};
 use clinic::AlertId;
-use clinic::alerts::{Channel, Contact, NewAlert};
+use clinic::alerts::{Channel, Contact, NewAlert, Severity};
 use mail::Mailer;
 use std::sync::Arc;
 use store::{ClaimedDelivery, Raised, StoreError};
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use webhook::StaffHook;
 
@@ -41,6 +43,8 @@ pub(crate) struct AlertDesk {
     hook: Option<StaffHook>,
     slots: Vec<(Channel, Arc<Semaphore>)>,
     sending: TaskTracker,
+    /// What staff was told while the database was away.
+    direct: direct::Direct,
 }
 
 /// What came of an attempt to send a message.
@@ -69,7 +73,15 @@ impl AlertDesk {
             tracing::info!("no contact can be reached: alerts are listed, and nobody is told");
         }
         let slots = Channel::ALL.map(|channel| (channel, Arc::new(Semaphore::new(limits::ALERT_MESSAGES_AT_ONCE))));
-        Ok(Self { wake: Notify::new(), contacts, mailer, hook, slots: slots.into(), sending: TaskTracker::new() })
+        Ok(Self {
+            wake: Notify::new(),
+            contacts,
+            mailer,
+            hook,
+            slots: slots.into(),
+            sending: TaskTracker::new(),
+            direct: Default::default(),
+        })
     }
 
     /// Has the job look now.
@@ -98,30 +110,35 @@ impl App {
     /// # Errors
     /// As [`store::Store::raise_alert`]. An alert that is lost is logged and counted here.
     pub(crate) async fn raise(&self, new: &NewAlert) -> Result<Raised, StoreError> {
-        let at_us = clock::unix_us();
+        let (at_us, began) = (clock::unix_us(), Instant::now());
         let mut waits = limits::STORE_RETRIES.iter();
         let result = loop {
-            match self.store.raise_alert(new, at_us).await {
-                Err(error @ StoreError::Unavailable { .. }) => match waits.next() {
-                    Some(wait) => tokio::time::sleep(*wait).await,
-                    None => break Err(error),
-                },
+            match self.attempt(new, at_us).await {
+                Err(error @ StoreError::Unavailable { .. }) => {
+                    self.tell_without_store(new, at_us, began).await;
+                    match waits.next() {
+                        Some(wait) => tokio::time::sleep(*wait).await,
+                        None => break Err(error),
+                    }
+                }
                 result => break result,
             }
         };
         self.raised(new, result)
     }
 
-    /// As [`Self::raise`], for what a patient said or how they are, which nobody else will tell: waits as long for the
-    /// store as the records of the call do.
+    /// As [`Self::raise`], for what a patient said or how they are, which nobody else will tell: waits for the store for
+    /// hours, and while the server stops as long as the records of the call do.
     ///
     /// # Errors
     /// As [`Self::raise`].
     pub(crate) async fn raise_patiently(&self, new: &NewAlert) -> Result<Raised, StoreError> {
-        let (at_us, mut patience) = (clock::unix_us(), Patience::new());
+        let (at_us, began, mut patience) = (clock::unix_us(), Instant::now(), Patience::new());
         let result = loop {
-            match self.store.raise_alert(new, at_us).await {
-                Err(error) if patience.is_left(&error) => {
+            let waits_on = || !self.is_draining() && began.elapsed() < limits::ALERT_PATIENCE;
+            match self.attempt(new, at_us).await {
+                Err(error) if patience.is_left(&error) || (journal::is_passing(&error) && waits_on()) => {
+                    self.tell_without_store(new, at_us, began).await;
                     tracing::warn!(kind = new.kind.as_str(), code = error.code(), "an alert could not be stored yet");
                     patience.wait().await;
                 }
@@ -129,6 +146,33 @@ impl App {
             }
         };
         self.raised(new, result)
+    }
+
+    /// One attempt to store an alert, with what staff was told of it meanwhile.
+    async fn attempt(&self, new: &NewAlert, at_us: i64) -> Result<Raised, StoreError> {
+        if new.severity < Severity::Critical {
+            return self.store.raise_alert(new, at_us).await;
+        }
+        let known = self.alerts.direct.known(new);
+        let told = match &known {
+            Some(told) => Some(told.lock().await),
+            None => None,
+        };
+        let told = told.as_ref().and_then(|told| told.as_ref());
+        let silent = |_| Err(StoreError::Unavailable { doing: "save an alert", source: "no answer".into() });
+        let raising = self.store.raise_alert_told(new, at_us, told);
+        let result = tokio::time::timeout(limits::TELL_ANSWER, raising).await.unwrap_or_else(silent);
+        if result.is_ok() && known.is_some() {
+            self.alerts.direct.forget(new);
+        }
+        result
+    }
+
+    /// The store does not take an alert: what is critical is told without it.
+    async fn tell_without_store(&self, new: &NewAlert, at_us: i64, began: Instant) {
+        if new.severity == Severity::Critical && began.elapsed() >= limits::TELL_AFTER {
+            direct::tell(self, new, at_us).await;
+        }
     }
 
     fn raised(&self, new: &NewAlert, result: Result<Raised, StoreError>) -> Result<Raised, StoreError> {

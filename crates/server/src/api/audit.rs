@@ -9,6 +9,7 @@ use super::problem::Problem;
 use super::users::Nothing;
 use super::{BASE, FHIR, ok, words};
 use crate::clock;
+use crate::records::Disclosures;
 use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -18,15 +19,12 @@ use clinic::fhir::audit_event::{self, AuditFacts, AuditSource, audit_event};
 use clinic::patient_copy::Disclosure;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use store::audit::{ActorKind, AuditEntry, AuditFilter, AuditOutcome};
-use store::{Store, StoreError};
 use utoipa::{IntoParams, ToSchema};
 
 /// What FHIR answers are.
 const FHIR_JSON: &str = "application/fhir+json";
-/// Disclosures in a patient's own copy, the newest.
-const DISCLOSURES_MAX: usize = 10_000;
 
 /// Which entries are asked for.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -242,54 +240,14 @@ pub(super) async fn disclosures(
     let (limit, before) = (page.limit()?, page.cursor::<u64>()?);
     let filter = AuditFilter { patient: Some(id), ..AuditFilter::default() };
     let found = desk.store().find_audit(&filter, limit + 1, before).await?;
-    let names = names(desk.store()).await?;
+    let mut teller = Disclosures::new(desk.store()).await?;
     let shown = page::shown(&found, limit);
     let next_cursor =
         found.get(shown.saturating_sub(1)).filter(|_| found.len() > shown).map(|entry| entry.seq.to_string());
-    let mut failed = HashSet::new();
-    let seen = found.iter().take(shown).filter_map(|entry| disclosure(entry, &names, &mut failed));
+    let seen = found.iter().take(shown).filter_map(|entry| teller.tell(entry));
     let items: Vec<DisclosureShown> = seen.map(DisclosureShown::of).collect();
     desk.listed(items.len());
     Ok(ok(Listing { items, next_cursor }))
-}
-
-/// Who saw a patient's record, newest first, for their own copy.
-pub(super) async fn disclosures_of(store: &Store, patient: &PatientId) -> Result<Vec<Disclosure>, StoreError> {
-    let filter = AuditFilter { patient: Some(patient.clone()), ..AuditFilter::default() };
-    let names = names(store).await?;
-    let (mut disclosures, mut before, mut failed) = (Vec::new(), None, HashSet::new());
-    while disclosures.len() < DISCLOSURES_MAX {
-        let found = store.find_audit(&filter, store::MAX_PAGE, before).await?;
-        let Some(last) = found.last() else { break };
-        before = Some(last.seq);
-        disclosures.extend(found.iter().filter_map(|entry| disclosure(entry, &names, &mut failed)));
-    }
-    Ok(disclosures)
-}
-
-/// The names of people and programs, as the clinic gives them to patients.
-async fn names(store: &Store) -> Result<HashMap<String, String>, StoreError> {
-    let users = store.users().await?.into_iter().map(|user| (user.id.to_string(), user.name));
-    let tokens = store.list_tokens().await?.into_iter().map(|token| (token.id.to_string(), token.name));
-    Ok(users.chain(tokens).collect())
-}
-
-/// An entry as the patient is told of it; `None` when nobody saw anything. The newest entry comes first: of an answer that
-/// was permitted and then could not be made, the entry that says so comes before the one that permits it. `failed` are the
-/// requests of such entries.
-fn disclosure(entry: &AuditEntry, names: &HashMap<String, String>, failed: &mut HashSet<String>) -> Option<Disclosure> {
-    let AuditEntry { at_us, entry, .. } = entry;
-    if entry.outcome == AuditOutcome::Failed {
-        failed.extend(entry.request.clone());
-    }
-    let was_given = entry.request.as_ref().is_none_or(|request| !failed.contains(request));
-    (entry.outcome == AuditOutcome::Success && was_given).then(|| Disclosure {
-        at_us: *at_us,
-        who: names.get(&entry.actor.id).cloned().unwrap_or_else(|| entry.actor.id.clone()),
-        role: entry.actor.role.map(|role| role.as_str().to_owned()),
-        action: entry.action.clone(),
-        reason: entry.reason.clone(),
-    })
 }
 
 /// An identifier or the name of an action, as they are in the trail: nothing that would have to be escaped in a link.

@@ -252,22 +252,23 @@ pub fn visit_json(id: &CallId, visit: &StoredVisit) -> Value {
         map.insert("call_id".to_owned(), json!(id));
         map.insert("answers".to_owned(), visit.record.answers.iter().map(Answer::to_json).collect());
         map.insert("dry_confirmed".to_owned(), json!(visit.facts.dry_confirmed));
+        map.insert("degraded".to_owned(), json!(!visit.record.degradations.is_empty()));
     }
     object
 }
 
 /// Something one of the two said.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Turn<'a> {
-    pub(super) at_us: u64,
-    pub(super) is_agent: bool,
-    pub(super) text: &'a str,
+pub(crate) struct Turn<'a> {
+    pub(crate) at_us: u64,
+    pub(crate) is_agent: bool,
+    pub(crate) text: &'a str,
     interrupted: bool,
     event_id: Option<i64>,
 }
 
 /// What was said. A reply that was cut short stands as it was heard, not as it was meant.
-pub(super) fn said(events: &[TimelineEvent]) -> Vec<Turn<'_>> {
+pub(crate) fn said(events: &[TimelineEvent]) -> Vec<Turn<'_>> {
     let mut turns: Vec<Turn<'_>> = Vec::new();
     for TimelineEvent { at_us, kind } in events {
         let turn = |is_agent, text, event_id| Turn { at_us: *at_us, is_agent, text, interrupted: false, event_id };

@@ -37,6 +37,7 @@ mod words;
 
 pub use alerts::alert_json;
 pub use calls::visit_json;
+pub(crate) use calls::{Turn, said};
 pub(crate) use docs::router as docs;
 pub use schedules::{planned_call_json, schedule_json};
 

@@ -6,9 +6,10 @@
 
 use super::hearing;
 use super::line::{Answer, CallView, Question};
-use crate::twilio_rest::TwilioError;
+use crate::twilio_rest::{TwilioError, spread};
 use clinic::schedule::{AttemptState, MissedCall, Pace};
 use clinic::{AttemptId, PatientId};
+use std::time::Duration;
 use store::{AttemptRecord, OutgoingState, Store, StoreError};
 
 const SECOND_US: i64 = 1_000_000;
@@ -211,7 +212,9 @@ impl Dispatcher {
             }
             Err(error) if is_nobodys_call(&error) => {
                 tracing::warn!(attempt_id = %id, %error, wait_ms = self.back_off_us / 1_000, "no calls can be placed");
-                self.not_before_us = now_us.saturating_add(self.back_off_us);
+                let back_off = Duration::from_micros(self.back_off_us.unsigned_abs());
+                let spread_us = i64::try_from(spread(back_off, id.as_str(), 0).as_micros()).unwrap_or(self.back_off_us);
+                self.not_before_us = now_us.saturating_add(spread_us);
                 self.back_off_us = (self.back_off_us * 2).min(BACK_OFF_MAX_US);
                 self.store.release_attempt(id, self.not_before_us).await.map(drop)
             }

@@ -100,6 +100,10 @@ async fn place(app: &App, attempt: &AttemptId, to: &PhoneNumber) -> Result<CallV
         ("AsyncAmdStatusCallback", &amd),
         ("AsyncAmdStatusCallbackMethod", "POST"),
     ];
+    if let Some(fallback) = &app.settings.voice_fallback_url {
+        // The number's own fallback is for calls to it, not for those from it.
+        form.extend([("FallbackUrl", fallback.as_str()), ("FallbackMethod", "POST")]);
+    }
     form.extend(["initiated", "ringing", "answered", "completed"].map(|event| ("StatusCallbackEvent", event)));
     let body = app.twilio.post("/Calls.json", &form).await?;
     // The call exists, whatever the answer looks like.
@@ -112,6 +116,16 @@ async fn find(app: &App, to: &PhoneNumber) -> Result<Vec<CallView>, TwilioError>
     let body = app.twilio.get("/Calls.json", &query).await?;
     let calls = body.get("calls").and_then(Value::as_array).ok_or(TwilioError::Unknown)?;
     Ok(calls.iter().filter_map(CallView::read).collect())
+}
+
+/// Whether a call is over, by Twilio's word; `None` when there is none. A call that Twilio does not know is not going on.
+pub(crate) async fn has_ended(twilio: &TwilioRest, sid: &str) -> Option<bool> {
+    let sid = CallSid::parse(sid).ok()?;
+    match twilio.get(&format!("/Calls/{}.json", sid.as_str()), &[]).await {
+        Ok(body) => CallView::read(&body).map(|call| call.status.is_terminal()),
+        Err(TwilioError::Refused { status: 404, .. }) => Some(true),
+        Err(_) => None,
+    }
 }
 
 /// Gives a running call what to leave on a machine; a fax hears nothing.

@@ -12,6 +12,7 @@ mod line;
 mod simulation;
 
 pub(crate) use hearing::{conversation_ended, machine_detection, status_heard};
+pub(crate) use line::has_ended;
 
 use crate::app::App;
 use crate::clock;
@@ -34,7 +35,7 @@ const ATTEMPT_PARAMETER: &str = "attempt";
 
 /// Tells the staff that a patient was not reached. False when they could not be told now: it is tried again later. What
 /// was told already (`planned_call_id` says so) may come a second time after a crash.
-async fn missed_call_sink(app: &App, missed: &MissedCall) -> bool {
+async fn missed_call_sink(app: &Arc<App>, missed: &MissedCall) -> bool {
     tracing::warn!(
         patient_id = %missed.patient_id,
         planned_call_id = %missed.planned_call_id,
@@ -42,6 +43,9 @@ async fn missed_call_sink(app: &App, missed: &MissedCall) -> bool {
         reason = missed.reason.as_str(),
         "a patient was not reached"
     );
+    if let Some(call) = store::call_back_after(&missed.planned_call_id) {
+        return crate::fallback::call_back_missed(app, &call, &missed.patient_id).await;
+    }
     // Until the first one that was taken, the newest first.
     let planned = app.store.list_planned_calls(&missed.patient_id, rules::MISSED_URGENT).await.unwrap_or_default();
     let in_a_row = planned.iter().take_while(|call| call.state == PlannedState::Missed).count();
@@ -88,7 +92,9 @@ pub(crate) async fn run(app: Arc<App>) {
 
 /// Lines that a call of ours may take. None without a number to call from.
 fn free_lines(app: &App) -> usize {
-    let ready = app.twilio.is_configured() && app.settings.twilio.phone_number.is_some();
+    let ready = app.twilio.is_configured()
+        && app.settings.twilio.phone_number.is_some()
+        && app.lag.load() < crate::lag::Load::Full;
     if ready { app.registry.most().saturating_sub(app.registry.live()) } else { 0 }
 }
 

@@ -33,10 +33,17 @@ pub(crate) fn quick() -> StaffSettings {
 pub(crate) struct Ground {
     pub(crate) store: Store,
     pub(crate) patient: PatientId,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 impl Ground {
+    /// Runs a statement behind the server's back.
+    pub(crate) async fn execute(&self, statement: &'static str) {
+        use sqlx::{Connection, Executor, SqliteConnection};
+        let url = format!("sqlite://{}", self.data.path().join("test.db").display());
+        SqliteConnection::connect(&url).await.unwrap().execute(statement).await.unwrap();
+    }
+
     pub(crate) async fn new() -> Self {
         let data = tempfile::tempdir().unwrap();
         let config = StoreConfig {
@@ -46,7 +53,7 @@ impl Ground {
         let store = Store::open(config, MasterKey::random().unwrap()).await.unwrap();
         let new = NewPatient::from_fields("MRN-1", "Ada Example", "+15005550006", "1948-04-01", "female", "en", "UTC");
         let patient = store.add_patient(&new.unwrap()).await.unwrap().id;
-        Self { store, patient, _data: data }
+        Self { store, patient, data }
     }
 
     /// Starts a server; `twilio` is the base of Twilio's interface.
@@ -73,7 +80,7 @@ pub(crate) struct House {
     pub(crate) server: Server,
     pub(crate) base: String,
     pub(crate) http: reqwest::Client,
-    ground: Ground,
+    pub(crate) ground: Ground,
 }
 
 impl House {

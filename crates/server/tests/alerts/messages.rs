@@ -159,3 +159,25 @@ async fn a_forged_report_is_refused() {
     assert_eq!(post(crate::house::TOKEN, &form(&sid)).await, 204);
     assert_eq!(house.messages(&id).await[0].2, DeliveryState::Delivered);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_critical_is_told_once_though_the_database_takes_nothing() {
+    let twilio = twilio(TwilioConfig::default()).await;
+    let house = Ground::new().await.open(&twilio.base_url(), phones(&[FIRST, SECOND])).await;
+    house.ground.execute("ALTER TABLE alerts RENAME TO elsewhere").await;
+    let back = async {
+        until("a text", async || !twilio.messages().is_empty()).await;
+        house.ground.execute("ALTER TABLE elsewhere RENAME TO alerts").await;
+    };
+    let (id, ()) = tokio::join!(house.raise(Severity::Critical), back);
+    let text = twilio.messages().remove(0);
+    assert_eq!(text.to, FIRST);
+    assert!(text.body.starts_with("HeartVoice: critical alert. Open "), "{}", text.body);
+    assert!(text.body.contains(&format!("/alerts/{id}")), "the alert has the address that was told: {}", text.body);
+    assert_discreet(&text.body);
+    // Two looks of the job later nobody was told a second time.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(told(&twilio), [FIRST]);
+    let messages = house.messages(&id).await;
+    assert_eq!(messages.iter().map(|message| (message.0, message.1)).collect::<Vec<_>>(), [(0, Channel::Sms)]);
+}

@@ -67,10 +67,48 @@ impl Building {
         database.execute(statement).await.unwrap();
     }
 
+    /// No recording can be begun any more: where they were there is a file.
+    pub(crate) fn lose_the_audio_disk(&self) {
+        let audio = self.data.path().join("audio");
+        let _ = std::fs::remove_dir_all(&audio);
+        std::fs::write(audio, b"no directory").unwrap();
+    }
+
+    /// Where the spool is.
+    pub(crate) fn spool_dir(&self) -> std::path::PathBuf {
+        self.data.path().join("spool")
+    }
+
+    /// The same installation with a database that knows nothing of the last calls. On SQLite.
+    pub(crate) fn restored(self) -> Self {
+        let database_url = format!("sqlite://{}", self.data.path().join("restored.db").display());
+        Self { database_url, ..self }
+    }
+
+    /// Keeps all writers waiting. On SQLite.
+    pub(crate) async fn hold_the_database(&self) -> Hold {
+        use sqlx::{Connection, Executor, SqliteConnection};
+        let mut database = SqliteConnection::connect(&self.database_url).await.unwrap();
+        database.execute("BEGIN IMMEDIATE").await.unwrap();
+        Hold { database }
+    }
+
     /// Opens the store, as one more process.
     pub(crate) async fn open(&self) -> Store {
         let config = StoreConfig { database_url: self.database_url.clone(), audio_dir: self.data.path().join("audio") };
         Store::open(config, MasterKey::from_hex(&self.key).unwrap()).await.unwrap()
+    }
+}
+
+/// A lock on the database of a building.
+pub(crate) struct Hold {
+    database: sqlx::SqliteConnection,
+}
+
+impl Hold {
+    pub(crate) async fn release(mut self) {
+        use sqlx::Executor;
+        self.database.execute("COMMIT").await.unwrap();
     }
 }
 
@@ -102,6 +140,60 @@ impl House {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let settings = Settings { max_calls: lines, ..settings(&listener, &agent, twilio) };
+        let server = Server::start_on(listener, settings, store.clone()).unwrap();
+        Self { server, store, agent, base, http: reqwest::Client::new(), _building: None }
+    }
+
+    /// For one patient, where it is about this hour of the day, with other settings and a spool in the building.
+    pub(crate) async fn build_at(
+        building: &Building,
+        agent: SimConfig,
+        hour: i8,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let store = building.open().await;
+        let zone = zone_at(hour);
+        let patient = NewPatient::from_fields("MRN-1", "Ada Example", NUMBER, "1948-04-01", "female", "en", &zone);
+        store.add_patient(&patient.unwrap()).await.unwrap();
+        Self::next_in(building, store, ElevenLabsSim::start(agent).await.unwrap(), change).await
+    }
+
+    /// The next process in the building, after another one that ended.
+    pub(crate) async fn next_in(
+        building: &Building,
+        store: Store,
+        agent: Running,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let mut settings = settings(&listener, &agent, "http://127.0.0.1:9");
+        settings.spool_dir = Some(building.data.path().join("spool"));
+        change(&mut settings);
+        let server = Server::start_on(listener, settings, store.clone()).unwrap();
+        Self { server, store, agent, base, http: reqwest::Client::new(), _building: None }
+    }
+
+    /// As [`Self::build`], with a spool in the building.
+    pub(crate) async fn build_with_spool(building: &Building, agent: SimConfig) -> Self {
+        let store = building.open().await;
+        let patient = NewPatient::from_fields("MRN-1", "Ada Example", NUMBER, "1948-04-01", "female", "en", "UTC");
+        store.add_patient(&patient.unwrap()).await.unwrap();
+        Self::with_spool(building, store, ElevenLabsSim::start(agent).await.unwrap()).await
+    }
+
+    /// The next process in the building, after one that left something in the spool.
+    pub(crate) async fn again_with_spool(building: &Building) -> Self {
+        let agent = ElevenLabsSim::start(SimConfig::default()).await.unwrap();
+        Self::with_spool(building, building.open().await, agent).await
+    }
+
+    async fn with_spool(building: &Building, store: Store, agent: Running) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let spool_dir = Some(building.data.path().join("spool"));
+        let settings = Settings { spool_dir, ..settings(&listener, &agent, "http://127.0.0.1:9") };
+        Server::tidy_up(&settings, &store).await.unwrap();
         let server = Server::start_on(listener, settings, store.clone()).unwrap();
         Self { server, store, agent, base, http: reqwest::Client::new(), _building: None }
     }
@@ -221,6 +313,14 @@ fn settings(listener: &TcpListener, agent: &Running, twilio: &str) -> Settings {
         max_outgoing_calls: 4,
         ..Settings::local(address)
     }
+}
+
+/// A time zone in which it is now about this hour of the day.
+pub(crate) fn zone_at(hour: i8) -> String {
+    let now = i32::from(jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).hour());
+    // POSIX turns the sign around: GMT-3 is three hours ahead of Greenwich. There are zones from -14 to +12.
+    let behind = (now - i32::from(hour) + 12).rem_euclid(24) - 12;
+    if behind == 0 { "Etc/GMT".to_owned() } else { format!("Etc/GMT{behind:+}") }
 }
 
 /// The ticket in call instructions.

@@ -227,3 +227,24 @@ async fn while_the_store_is_down_the_service_is_asked_to_come_again() {
     house.store.close().await;
     assert_eq!(send_signed(&house, &transcription(CONVERSATION)).await, 503);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_comes_in_an_outage_is_taken_and_stored_when_it_is_over() {
+    let building = crate::house::Building::on_sqlite();
+    let house = House::build_with_spool(&building, SimConfig::default()).await;
+    let call = call_of(&house, CONVERSATION).await;
+    building
+        .execute("CREATE TRIGGER away_posts BEFORE INSERT ON post_calls BEGIN SELECT RAISE(ABORT, 'away'); END")
+        .await;
+    assert_eq!(send_signed(&house, &transcription(CONVERSATION)).await, 200, "it may be sent only once");
+    assert!(house.store.post_calls(&call).await.unwrap().is_empty());
+    building.execute("DROP TRIGGER away_posts").await;
+    for _ in 0..1_200 {
+        if !house.store.post_calls(&call).await.unwrap().is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    let messages = house.store.post_calls(&call).await.unwrap();
+    assert_eq!(messages.iter().map(|message| message.kind.as_str()).collect::<Vec<_>>(), [KIND]);
+}

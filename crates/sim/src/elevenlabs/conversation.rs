@@ -106,6 +106,8 @@ pub struct Conversation {
     /// What the client told, for an agent that follows it.
     pub(super) told: super::follow::Told,
     pub(super) patient_name: String,
+    /// Somebody else decides when it may speak and act; see `driven`.
+    pub(super) held: bool,
 }
 
 impl Conversation {
@@ -138,6 +140,7 @@ impl Conversation {
             said_anything: false,
             told: super::follow::Told::default(),
             patient_name: String::new(),
+            held: false,
             config,
         }
     }
@@ -171,7 +174,9 @@ impl Conversation {
     pub fn next_timeout(&self, now: u64) -> u64 {
         let state = match &self.state {
             State::AwaitInit { until } | State::Until(until) | State::Tool { until, .. } => *until,
+            State::Ready if self.held => u64::MAX,
             State::Ready => now,
+            State::Listening { .. } if self.held => u64::MAX,
             State::Listening { listen, since } => (*since).max(self.reply.until) + listen.patience_ms,
             State::Mute | State::Ending | State::Ended => u64::MAX,
         };
@@ -233,6 +238,7 @@ impl Conversation {
         match &self.state {
             State::AwaitInit { until } if now >= *until => self.begin(now, Init::default()),
             State::Until(until) if now >= *until => self.state = State::Ready,
+            State::Ready if self.held && self.would_act() => return false,
             State::Ready => self.perform(now),
             State::Tool { id, name, until } if now >= *until => {
                 let (id, name) = (id.clone(), name.clone());
@@ -326,6 +332,9 @@ impl Conversation {
             self.said_anything = true;
             self.plan_nonsense(now, id);
         }
+        if self.asks_for("agent_response_complete") {
+            self.plan(now + last, Planned::Event(events::agent_response_complete(id)));
+        }
         self.state = State::Until(now + last + 20);
     }
 
@@ -389,6 +398,10 @@ impl Conversation {
         if matches!(self.state, State::Until(_)) {
             self.state = State::Ready;
         }
+    }
+
+    pub(super) fn has_planned(&self) -> bool {
+        !self.outbox.is_empty()
     }
 
     /// Plans the end; nothing else happens until then.

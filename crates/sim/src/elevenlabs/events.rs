@@ -34,6 +34,10 @@ pub(super) fn agent_response(event_id: u64, text: &str) -> Value {
     json!({"type": "agent_response", "agent_response_event": {"agent_response": text, "event_id": event_id}})
 }
 
+pub(super) fn agent_response_complete(event_id: u64) -> Value {
+    json!({"type": "agent_response_complete", "agent_response_complete_event": {"event_id": event_id}})
+}
+
 pub(super) fn agent_response_correction(event_id: u64, original: &str, corrected: &str) -> Value {
     json!({"type": "agent_response_correction", "agent_response_correction_event": {
         "original_agent_response": original, "corrected_agent_response": corrected, "event_id": event_id}})

@@ -96,8 +96,9 @@ impl Conversation {
         }
     }
 
-    fn handle_audio(&mut self, now: u64, bytes: &[u8]) {
-        if matches!(self.state, State::AwaitInit { .. }) {
+    /// A piece of the caller's voice, in the input format.
+    pub(crate) fn handle_audio(&mut self, now: u64, bytes: &[u8]) {
+        if matches!(self.state, State::AwaitInit { .. }) && !self.held {
             self.stats.protocol_errors.push("audio before the init message".to_owned());
         }
         self.last_input = now;
@@ -200,7 +201,7 @@ impl Conversation {
             }
             return false;
         }
-        if waited < listen.patience_ms || self.ear.is_speaking() {
+        if self.held || waited < listen.patience_ms || self.ear.is_speaking() {
             return false;
         }
         self.unanswered += 1;

@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod conversation;
+mod driven;
 mod ear;
 mod events;
 pub mod faults;

@@ -1,37 +1,30 @@
 //! The listener, the handshakes and the task of each conversation.
 
-use super::conversation::{Conversation, Out};
+use super::conversation::Conversation;
 use super::rest::account::Account;
 use super::rest::{self, Signatures, admin};
 use super::{ConversationStats, Fault, Faults, SimConfig, Stats};
 use crate::SimError;
 use crate::rng::Rng;
+use crate::socket::{self, CLOSE_TIMEOUT, FrameLog, MAX_MESSAGE, lock};
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use axum::serve::ListenerExt as _;
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Longest time a client may take to read a frame.
-const SEND_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long to wait for the client's half of a close handshake.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Largest message accepted, far above any chunk of caller audio.
-const MAX_MESSAGE: usize = 1 << 20;
 /// Largest body of a request, far above the settings of an agent.
 const MAX_BODY: usize = 4 << 20;
 
@@ -337,7 +330,12 @@ async fn conversation(
             let service = task_service;
             let tracker = service.tasks.clone();
             let done = tracker.spawn(async move {
-                run(&service, socket, &chat, full).await;
+                if full {
+                    socket::refuse(socket, 3008, "too many concurrent connections").await;
+                    lock(&chat).closed(0, Some(3008));
+                } else {
+                    socket::run(socket, &*chat, service.log.as_ref(), &service.stop).await;
+                }
                 service.live.fetch_sub(1, Ordering::Relaxed);
                 tracing::debug!(socket_number, "conversation over");
             });
@@ -345,108 +343,4 @@ async fn conversation(
                 tracing::warn!(%error, "conversation task failed");
             }
         })
-}
-
-/// One conversation: the socket on one side, the state machine on the other.
-async fn run(service: &Service, mut socket: WebSocket, chat: &Mutex<Conversation>, full: bool) {
-    let began = Instant::now();
-    let now = || began.elapsed().as_millis() as u64;
-    if full {
-        close(&mut socket, 3008, "too many concurrent connections".to_owned()).await;
-        lock(chat).closed(now(), Some(3008));
-        return;
-    }
-    let ended_by_client = loop {
-        while let Some(out) = { lock(chat).poll(now()) } {
-            match out {
-                Out::Text(text) => {
-                    if let Some(log) = &service.log {
-                        log.sent(&text);
-                    }
-                    let sent = tokio::time::timeout(SEND_TIMEOUT, socket.send(Message::Text(text.into()))).await;
-                    if !matches!(sent, Ok(Ok(()))) {
-                        lock(chat).closed(now(), None);
-                        return;
-                    }
-                }
-                Out::Close { code, reason } => return close(&mut socket, code, reason).await,
-                // Dropping the socket ends TCP without a close frame.
-                Out::Drop => return,
-            }
-        }
-        let wake = began + Duration::from_millis(lock(chat).next_timeout(now()));
-        let message = tokio::select! {
-            message = socket.recv() => message,
-            () = tokio::time::sleep_until(wake) => continue,
-            () = service.stop.cancelled() => break None,
-        };
-        match message {
-            Some(Ok(Message::Text(text))) => {
-                if let Some(log) = &service.log {
-                    log.received(&text);
-                }
-                lock(chat).handle_text(now(), &text);
-            }
-            Some(Ok(Message::Binary(_))) => lock(chat).handle_binary(now()),
-            // An empty close frame reads as 1005.
-            Some(Ok(Message::Close(frame))) => break Some(frame.map_or(1005, |frame| frame.code)),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-            Some(Err(_)) | None => break None,
-        }
-    };
-    lock(chat).closed(now(), ended_by_client);
-    if ended_by_client.is_some() {
-        // Reading on lets the library answer the close handshake.
-        let _ = tokio::time::timeout(CLOSE_TIMEOUT, socket.recv()).await;
-    }
-}
-
-async fn close(socket: &mut WebSocket, code: u16, reason: String) {
-    let frame = CloseFrame { code, reason: reason.into() };
-    if socket.send(Message::Close(Some(frame))).await.is_err() {
-        return;
-    }
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, async {
-        while let Some(Ok(message)) = socket.recv().await {
-            if matches!(message, Message::Close(_)) {
-                break;
-            }
-        }
-    })
-    .await;
-}
-
-/// Frames as JSON lines, for checking against the official types.
-#[derive(Debug)]
-struct FrameLog {
-    sent: Mutex<File>,
-    received: Mutex<File>,
-}
-
-impl FrameLog {
-    fn open(dir: &std::path::Path) -> Result<Self, SimError> {
-        let fail = |source| SimError::Log { path: dir.display().to_string(), source };
-        std::fs::create_dir_all(dir).map_err(fail)?;
-        let create = |name: &str| File::create(dir.join(name)).map(Mutex::new).map_err(fail);
-        Ok(Self { sent: create("sent.jsonl")?, received: create("received.jsonl")? })
-    }
-
-    fn sent(&self, text: &str) {
-        Self::write(&self.sent, text);
-    }
-
-    fn received(&self, text: &str) {
-        Self::write(&self.received, text);
-    }
-
-    fn write(file: &Mutex<File>, text: &str) {
-        if let Err(error) = writeln!(lock(file), "{text}") {
-            tracing::warn!(%error, "frame log");
-        }
-    }
-}
-
-/// A poisoned lock only means another task panicked; the statistics are still readable.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -114,6 +114,10 @@ pub struct Patient {
     agent: Activity,
     ear: VecDeque<u8>,
     told: Vec<String>,
+    /// Somebody else's words are still coming, as the line knows.
+    being_told: bool,
+    /// Pressed when the clip being spoken is over.
+    key_after: Option<char>,
     saying: Option<(Clip, usize)>,
     keys: VecDeque<char>,
     next_key_ms: u64,
@@ -134,6 +138,8 @@ impl Patient {
             agent: Activity::default(),
             ear: VecDeque::new(),
             told: Vec::new(),
+            being_told: false,
+            key_after: None,
             saying: None,
             keys: VecDeque::new(),
             next_key_ms: 0,
@@ -148,6 +154,11 @@ impl Patient {
     /// The words of what is about to be heard, where the line knows them (`<Say>`).
     pub fn told(&mut self, text: &str) {
         self.told.push(text.to_owned());
+    }
+
+    /// Whether words that were [`told`](Self::told) are still being said: nobody takes a pause in them for their end.
+    pub fn being_told(&mut self, being_told: bool) {
+        self.being_told = being_told;
     }
 
     /// Whether a clip is being spoken.
@@ -191,6 +202,13 @@ impl Patient {
                     if topic == Topic::Goodbye {
                         self.goodbye_at_ms = Some(now_ms);
                     }
+                    if let Some(keys) = self.script.answers.keyed(topic) {
+                        self.keys.extend(keys.chars());
+                        return self.next_step(None);
+                    }
+                    // A script says that a key ends a voice task.
+                    let task = matches!(topic, Topic::Counting | Topic::Vowel | Topic::Reading);
+                    self.key_after = (task && !self.told.is_empty()).then_some('1');
                     let answer = self.script.answers.to(topic);
                     self.next_step(answer);
                 }
@@ -227,7 +245,8 @@ impl Patient {
     }
 
     fn agent_has_finished(&self, pause_ms: u64) -> bool {
-        self.agent.total_speech_ms() >= SAID_SOMETHING_MS && self.agent.silence_ms() >= pause_ms
+        let finished = self.agent.total_speech_ms() >= SAID_SOMETHING_MS && self.agent.silence_ms() >= pause_ms;
+        finished && !self.being_told
     }
 
     /// What was asked since the patient last spoke.
@@ -236,7 +255,8 @@ impl Patient {
         // The last clip that asks for something decides: a prompt ends with its question.
         let asked_for = heard.iter().rev().find_map(|clip| topic_of_clip(clip).filter(|topic| *topic != Topic::Other));
         let again = heard.last().is_some_and(|clip| clip.name == "agent_repeat");
-        let topic = match (self.told.last(), heard.last()) {
+        let told = (!self.told.is_empty()).then(|| self.told.join(" "));
+        let topic = match (&told, heard.last()) {
             (None, Some(_)) if again && self.last_topic.is_some() => self.last_topic,
             (Some(text), _) => topic_of(text).or(Some(Topic::Other)),
             (None, Some(_)) => asked_for.or(Some(Topic::Other)),
@@ -267,6 +287,7 @@ impl Patient {
             if *at >= clip.ulaw.len() {
                 frame.ended = Some(clip.clone());
                 self.saying = None;
+                self.keys.extend(self.key_after.take());
                 // What the agent said meanwhile was talked over, not a question.
                 self.agent.reset();
                 self.ear.clear();
@@ -356,6 +377,13 @@ mod tests {
             ("Take a deep breath and say ahhh.", Topic::Vowel),
             ("Thank you. Goodbye.", Topic::Goodbye),
             ("Is that right?", Topic::Other),
+            // Whatever is said about keys after it, the protocol's own question counts.
+            ("Has your weight changed in the past few days? Or key it in. Press 0 if you do not know.", Topic::Weight),
+            ("¿Está tomando sus medicinas tal como se las recetaron? Marque 1 para sí.", Topic::Medications),
+            (
+                "Please call 9 1 1. I can also try to connect you with a nurse now. Would you like that? Press 1.",
+                Topic::Nurse,
+            ),
         ] {
             assert_eq!(topic_of(text), Some(topic), "{text}");
         }

@@ -30,6 +30,8 @@ pub const WORSENING_DAYS: u32 = 14;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Answers {
     clips: BTreeMap<Topic, Clip>,
+    /// Keys pressed in place of the voice; empty for somebody who speaks.
+    keys: BTreeMap<Topic, &'static str>,
 }
 
 impl Answers {
@@ -40,7 +42,7 @@ impl Answers {
             let clip = if *name == PASSAGE { Some(passage()) } else { clip(name) };
             clip.map(|clip| (*topic, clip))
         });
-        Self { clips: clips.collect() }
+        Self { clips: clips.collect(), keys: BTreeMap::new() }
     }
 
     /// The same, but for one answer.
@@ -48,6 +50,17 @@ impl Answers {
     pub fn with(mut self, topic: Topic, clip: Clip) -> Self {
         self.clips.insert(topic, clip);
         self
+    }
+
+    /// The same person, who answers by keys whatever can be answered so.
+    #[must_use]
+    pub fn by_keys(mut self, keys: &[(Topic, &'static str)]) -> Self {
+        self.keys.extend(keys.iter().copied());
+        self
+    }
+
+    pub(super) fn keyed(&self, topic: Topic) -> Option<&'static str> {
+        self.keys.get(&topic).copied()
     }
 
     pub(super) fn to(&self, topic: Topic) -> Option<Clip> {
@@ -209,6 +222,17 @@ impl PatientScript {
         Some(Self { name: name.to_owned(), steps, answers })
     }
 
+    /// The same patient with the hands: presses the keys that the shipped protocol explains, and speaks only for the
+    /// voice tasks. Everything is as always, but for somebody with a red flag, who is breathless at rest.
+    #[must_use]
+    pub fn by_keys(mut self) -> Self {
+        self.answers = self.answers.by_keys(&KEYS);
+        if self.name == "red-flag" {
+            self.answers = self.answers.by_keys(&[(Topic::Breathing, "4"), (Topic::Nurse, "1")]);
+        }
+        self
+    }
+
     /// The worsening patient so many days before the admission.
     #[must_use]
     pub fn worsening(days_before: u32) -> Self {
@@ -227,6 +251,20 @@ impl PatientScript {
         Self { name: "stable".to_owned(), steps, answers: stable().with(Topic::Vowel, vowel) }
     }
 }
+
+/// What the patient born on 1 April 1948 presses where all is well; the weight in pounds.
+const KEYS: [(Topic, &str); 10] = [
+    (Topic::BirthDate, "04011948#"),
+    (Topic::Consent, "1"),
+    (Topic::Feeling, "2"),
+    (Topic::Breathing, "1"),
+    (Topic::Orthopnea, "2"),
+    (Topic::Nocturnal, "2"),
+    (Topic::Swelling, "1"),
+    (Topic::Weight, "182"),
+    (Topic::Medications, "1"),
+    (Topic::Nurse, "2"),
+];
 
 /// In place of a clip's name: the whole passage.
 const PASSAGE: &str = "passage";

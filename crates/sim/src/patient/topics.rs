@@ -1,6 +1,7 @@
 //! What an agent asks for, as a patient understands it: from the clip that was heard, or from words.
 
 use crate::assets::Clip;
+use clinic::protocol::Protocol;
 
 /// What the agent asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,8 +88,29 @@ pub(super) fn topic_of_clip(clip: &Clip) -> Option<Topic> {
     }
 }
 
+/// The topic of the protocol's own words, in whichever language: the last of them decides, whatever is said about keys
+/// after it.
+fn topic_of_protocol(text: &str) -> Option<Topic> {
+    let protocol = Protocol::shipped();
+    let mut found: Option<(usize, Topic)> = None;
+    for code in protocol.languages.keys() {
+        for (name, topic) in BY_NAME.iter().filter(|(_, topic)| *topic != Topic::Other) {
+            let prompt = protocol.prompt(code, name);
+            let words = if prompt.is_empty() { protocol.text(code, name, "") } else { prompt.to_owned() };
+            let at = if words.is_empty() { None } else { text.rfind(&words) };
+            if let Some(at) = at.filter(|at| found.is_none_or(|(before, _)| *at >= before)) {
+                found = Some((at, *topic));
+            }
+        }
+    }
+    found.map(|(_, topic)| topic)
+}
+
 /// The topic of a text; the last matching word decides, because a prompt ends with its question.
 pub(super) fn topic_of(text: &str) -> Option<Topic> {
+    if let Some(topic) = topic_of_protocol(text) {
+        return Some(topic);
+    }
     let text = text.to_lowercase();
     let words: [(&str, Topic); 24] = [
         ("date of birth", Topic::BirthDate),

@@ -117,7 +117,9 @@ pub(super) struct Call {
     began: Instant,
     frames: u64,
     pub(super) fetch: Option<Fetch>,
-    used_fallback: bool,
+    /// The document that is awaited stands in for one that failed.
+    on_fallback: bool,
+    on_local: bool,
     asked_once: bool,
     answered: bool,
     extra_fields: Fields,
@@ -153,7 +155,8 @@ pub(super) async fn run(setup: Setup) -> Result<CallReport, SimError> {
         began: Instant::now(),
         frames: 0,
         fetch: None,
-        used_fallback: false,
+        on_fallback: false,
+        on_local: false,
         asked_once: false,
         answered,
         extra_fields,
@@ -281,6 +284,7 @@ impl Call {
                     self.set_status("in-progress");
                 }
                 self.engine.load(url, twiml.verbs);
+                self.on_fallback = false;
                 self.phase = Phase::Ready;
             }
             Err(problem) => {
@@ -289,17 +293,32 @@ impl Call {
         }
     }
 
+    /// The number's fallback answers for a document that cannot be had; what it gives in turn is not asked for twice.
     fn document_failed(&mut self, url: &str, failure: Failure) {
         self.violation(failure.code, failure.detail);
-        match self.cfg.fallback_url.clone().filter(|_| !self.used_fallback) {
-            Some(fallback) => {
-                self.used_fallback = true;
+        if self.on_fallback {
+            return match self.cfg.fallback_twiml.clone() {
+                Some(body) if !self.on_local => self.load_local(&body),
+                _ => self.ended = Some(EndedBy::Error),
+            };
+        }
+        self.on_fallback = true;
+        match (self.cfg.fallback_url.clone(), self.cfg.fallback_twiml.clone()) {
+            (Some(fallback), _) => {
                 let fields = vec![field("ErrorCode", failure.code.to_string()), field("ErrorUrl", url)];
                 self.fetch = Some(Fetch { url: fallback, method: "POST".to_owned(), fields });
                 self.phase = Phase::Fetching;
             }
-            None => self.ended = Some(EndedBy::Error),
+            (None, Some(body)) => self.load_local(&body),
+            (None, None) => self.ended = Some(EndedBy::Error),
         }
+    }
+
+    /// Goes on with the document that is kept at the phone company itself.
+    fn load_local(&mut self, body: &str) {
+        self.on_local = true;
+        let url = self.cfg.voice_url.clone();
+        self.load(&url, body, parse_document(body));
     }
 
     fn command(&mut self, command: Command) {
@@ -326,6 +345,9 @@ impl Call {
         let now = self.frames * FRAME.as_millis() as u64;
         self.frames += 1;
         let heard = self.playback.tick(now, FRAME_BYTES);
+        // Words that are not over yet, and the moment in which the next ones are fetched.
+        let words = matches!(self.phase, Phase::Playing | Phase::Gathering(_)) && self.playback.queued_ms() > 0;
+        self.patient.being_told(words || matches!(self.phase, Phase::Fetching));
         let spoken = self.patient.tick(now, &heard);
         self.report.heard.extend_from_slice(&heard);
         if let Some(clip) = &spoken.began {

@@ -116,6 +116,8 @@ pub struct Caller {
     pub voice_url: String,
     /// The number's fallback URL.
     pub fallback_url: Option<String>,
+    /// A document kept at the phone company for when the fallback URL is not set or fails as well.
+    pub fallback_twiml: Option<String>,
     /// The number's status callback.
     pub status_callback: Option<String>,
     /// What the patient does.
@@ -145,6 +147,7 @@ impl Caller {
             to: "+15005550010".to_owned(),
             voice_url: voice_url.into(),
             fallback_url: None,
+            fallback_twiml: None,
             status_callback: None,
             behaviour: PatientScript::default(),
             impairments: Impairments::default(),

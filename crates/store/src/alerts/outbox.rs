@@ -5,7 +5,7 @@
 //! that ran out means that the sender died, and the message may have left or not: it is claimed again, marked `unsure`.
 //! So every message leaves at least once, and whoever sends can look before sending a second time.
 
-use super::rows;
+use super::{SentBefore, rows};
 use crate::db::{Conn, Domain, Engine, Row, query};
 use crate::error::Doing;
 use crate::ids::{new_id, now_ms};
@@ -23,6 +23,10 @@ const OF_CLIMB: &str = "SELECT step, contact, channel, state, made_at_us, settle
      WHERE alert_id = $1 AND climb = $2";
 const INSERT: &str = "INSERT INTO deliveries (id, alert_id, climb, step, contact, channel, state, attempts, unsure, \
      next_try_us, made_at_us) VALUES ($1, $2, $3, $4, $5, $6, 'waiting', 0, 0, $7, $7) ON CONFLICT DO NOTHING";
+const CLIMB_OF: &str = "SELECT climb FROM alerts WHERE id = $1";
+const INSERT_SENT: &str = "INSERT INTO deliveries (id, alert_id, climb, step, contact, channel, state, attempts, unsure, \
+     next_try_us, made_at_us, service_id, settled_at_us) VALUES ($1, $2, $3, $4, $5, $6, $7, 1, 0, $8, $8, $9, $10) \
+     ON CONFLICT DO NOTHING";
 const NEXT_STEP: &str = "UPDATE alerts SET next_step_us = $1 WHERE id = $2";
 const LOOK_AGAIN: &str = "UPDATE alerts SET next_step_us = $1 WHERE status = 'open'";
 const CLAIMABLE: &str = "SELECT d.id, d.alert_id, d.step, d.contact, d.channel, d.state, d.attempts, d.unsure, \
@@ -311,6 +315,26 @@ impl Store {
         };
         rows.iter().map(read).collect()
     }
+}
+
+/// Notes a message that was sent before its alert was stored.
+pub(super) async fn note_sent(tx: &mut Conn, alert: &AlertId, sent: &SentBefore) -> Result<()> {
+    let doing = "note what staff was told";
+    let row = query(CLIMB_OF).bind(alert.as_str()).fetch_one(&mut *tx).await.doing(doing)?;
+    let climb: i64 = row.try_get("climb").doing(doing)?;
+    let state = if sent.service_id.is_some() { DeliveryState::Sent } else { DeliveryState::Delivered };
+    let insert = query(INSERT_SENT)
+        .bind(sent.id.as_str())
+        .bind(alert.as_str())
+        .bind(climb)
+        .bind(i64::from(sent.step))
+        .bind(i64::from(sent.contact))
+        .bind(sent.channel.as_str())
+        .bind(state.as_str())
+        .bind(sent.at_us)
+        .bind(sent.service_id.as_deref().map(cut))
+        .bind(state.is_final().then_some(sent.at_us));
+    insert.execute(tx).await.doing(doing).map(drop)
 }
 
 struct Known {

@@ -19,7 +19,7 @@ pub use checkpoint::{Checkpoint, hex, unhex};
 pub use entry::{Actor, ActorKind, AuditEntry, AuditOutcome, NewEntry};
 pub use verify::{AuditFilter, Fault, Verified};
 
-use crate::db::{Conn, Engine, Row, query, query_scalar};
+use crate::db::{Conn, Domain, Engine, Row, query, query_scalar};
 use crate::error::Doing;
 use crate::ids::now_ms;
 use crate::vault::{Vault, trail_end_mac};
@@ -37,6 +37,9 @@ const HEAD_SET: &str = "UPDATE audit_head SET seq = $1, hash = $2, checkpoint = 
 const LAST_TIME: &str = "SELECT at_us FROM audit_entries WHERE seq = $1";
 const INSERT: &str = "INSERT INTO audit_entries (seq, at_us, actor, action, patient_id, entry, hash) \
      VALUES ($1, $2, $3, $4, $5, $6, $7)";
+// A patient has few entries of an action that happens once for an object.
+const OF_ACTION: &str =
+    "SELECT entry FROM audit_entries WHERE patient_id = $1 AND action = $2 ORDER BY seq DESC LIMIT 1000";
 const MAX_ENTRY_BYTES: usize = 8 * 1024;
 
 /// Where the trail ends, as it is stored.
@@ -158,6 +161,31 @@ impl Store {
     #[must_use]
     pub fn acting_as(&self, actor: Actor) -> Self {
         Self { actor: Some(actor), ..self.clone() }
+    }
+
+    /// Adds an entry about a patient to the trail unless there is one of the same action about the same object. True for
+    /// one caller only, however many ask at once: whoever is told so may do what the entry tells of.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`] for an entry without a patient or an object, [`StoreError::Unavailable`],
+    /// [`StoreError::Corrupt`].
+    pub async fn record_once(&self, entry: &NewEntry) -> Result<bool> {
+        let (doing, wrong) = ("write the audit trail", "an entry about an object of a patient");
+        let (Some(patient), Some(object)) = (&entry.patient, &entry.object) else {
+            return Err(StoreError::Invalid { what: "audit entry", expected: wrong });
+        };
+        let mut tx = self.begin(Domain::Repeats).await?;
+        let known = query_scalar::<String>(OF_ACTION).bind(patient.as_str()).bind(entry.action.as_str());
+        for text in known.fetch_all(&mut *tx).await.doing(doing)? {
+            let known: AuditEntry =
+                serde_json::from_str(&text).map_err(|_| StoreError::corrupt("an entry of the audit trail"))?;
+            if known.entry.object.as_ref() == Some(object) {
+                return Ok(false);
+            }
+        }
+        append(&mut tx, &self.inner.vault, std::slice::from_ref(entry)).await?;
+        tx.commit().await.doing(doing)?;
+        Ok(true)
     }
 
     /// On whose behalf the store acts.

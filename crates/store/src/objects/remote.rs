@@ -17,7 +17,7 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -39,6 +39,8 @@ const UPLOAD_STOPS: Duration = Duration::from_secs(30);
 pub struct Remote {
     s3: S3,
     spool: PathBuf,
+    /// Where recordings go on whose disk takes nothing.
+    spare: OnceLock<PathBuf>,
     transfers: Semaphore,
     /// Calls whose recordings are being uploaded by this process.
     uploading: Mutex<BTreeSet<String>>,
@@ -89,6 +91,7 @@ impl Remote {
         Ok(Self {
             s3,
             spool,
+            spare: OnceLock::new(),
             transfers: Semaphore::new(TRANSFERS),
             uploading: Mutex::default(),
             uploaded: AtomicU64::new(0),
@@ -99,6 +102,10 @@ impl Remote {
 
     pub(super) fn spool(&self) -> &Path {
         &self.spool
+    }
+
+    pub(super) fn set_spare(&self, dir: &Path) {
+        let _ = self.spare.set(dir.to_owned());
     }
 
     pub(super) fn counts(&self) -> UploadCounts {
@@ -140,6 +147,10 @@ impl Remote {
         let Some(_mark) = Mark::set(&self.uploading, id) else { return Ok(Upload::Busy) };
         let Ok(_permit) = self.transfers.acquire().await else { return Ok(Upload::Busy) };
         let Some(file) = open_local(&self.spool, id)? else { return Ok(Upload::Nothing) };
+        if self.spare.get().is_some_and(|spare| spare.join(file_name(id)).exists()) {
+            // Its end is still to be put behind it.
+            return Ok(Upload::Busy);
+        }
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(Upload::Busy),

@@ -226,7 +226,7 @@ fn damaged(id: &CallId, block: u64) -> StoreError {
 }
 
 /// Reads until `buffer` is full or the file ends, and says how many bytes came.
-fn read_up_to(file: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
+pub(super) fn read_up_to(file: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<usize> {
     let mut length = 0;
     while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
         match file.read(rest) {

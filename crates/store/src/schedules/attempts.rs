@@ -118,7 +118,7 @@ pub struct OutgoingState {
 
 impl Store {
     /// Claims the attempt that has been due for longest; its claim is durable when this returns. Calls that are missed or
-    /// cancelled are noted as such on the way. Nothing is claimed beyond the pace, which all servers of a database keep
+    /// cancelled are noted as such on the way, and call-backs that nobody needs any more are cancelled. Nothing is claimed beyond the pace, which all servers of a database keep
     /// together, nor without one.
     ///
     /// `check_at_us` is when to ask what became of it, should nobody say.
@@ -143,10 +143,16 @@ impl Store {
         // While nothing may be placed, what waits to be must not hide calls whose time is over.
         let statement = query_scalar(if may_place { DUE } else { CLOSED }).bind(now_us).bind(LOOK_AT);
         let due: Vec<String> = statement.fetch_all(&mut *tx).await.doing(doing)?;
-        let mut claim = None;
+        let (mut claim, mut entries) = (None, Vec::new());
         for id in &due {
             let call = planned::load(&mut tx, &planned::parse_id(id)?).await?;
             let Decision::Place { attempt } = planned::decide(&mut tx, &call, now_us).await? else { continue };
+            if self.is_moot(&mut tx, &call).await? {
+                planned::cancel(&mut tx, &call.id).await?;
+                let entry = self.entry("call.cancel").object("planned_call", &call.id).patient(Some(&call.patient_id));
+                entries.push(entry.detail("because", "not_needed"));
+                continue;
+            }
             let in_use: i64 = query_scalar(LINE_IN_USE)
                 .bind(call.patient_id.as_str())
                 .bind(now_us)
@@ -160,6 +166,9 @@ impl Store {
             }
             claim = Some(insert(&mut tx, &call, attempt, now_us, check_at_us).await?);
             break;
+        }
+        if !entries.is_empty() {
+            self.tell(&mut tx, &entries).await?;
         }
         tx.commit().await.doing(doing)?;
         Ok(claim)

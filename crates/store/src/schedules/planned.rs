@@ -7,7 +7,7 @@ use crate::error::Doing;
 use crate::ids::new_id;
 use crate::{Result, Store, StoreError};
 use clinic::schedule::{Attempt, CallingDay, Decision, Hold, MissedCall, MissedReason, Progress, RetryAfter};
-use clinic::{PatientId, PlannedCallId, ScheduleId};
+use clinic::{CallId, PatientId, PlannedCallId, ScheduleId};
 use jiff::civil::Date;
 
 const KIND: &str = "planned call";
@@ -25,6 +25,20 @@ const MISSED: &str =
     "SELECT id FROM planned_calls WHERE state = 'missed' AND reported_at_us IS NULL ORDER BY id LIMIT $1";
 const REPORTED: &str = "UPDATE planned_calls SET reported_at_us = $1 \
      WHERE id = $2 AND state = 'missed' AND reported_at_us IS NULL";
+
+/// How the identifier of a call-back begins; the identifier of the call that broke off follows.
+const CALL_BACK: &str = "back-";
+
+/// What came of the wish to call a patient back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallBack {
+    /// It is planned now.
+    Planned,
+    /// It was planned before, for the same call.
+    Known(PlannedState),
+    /// Another call to the patient is waiting, which will do.
+    OtherWaits,
+}
 
 /// Where a planned call stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -87,6 +101,12 @@ pub struct PlannedCall {
 }
 
 impl PlannedCall {
+    /// The call after which the patient is called back; `None` when this is no call-back.
+    #[must_use]
+    pub fn call_back_after(&self) -> Option<CallId> {
+        call_back_after(&self.id)
+    }
+
     /// What to do about it at `now_us`.
     #[must_use]
     pub fn decide(&self, now_us: i64) -> Decision {
@@ -104,6 +124,13 @@ impl PlannedCall {
     }
 }
 
+/// The call after which the patient is called back by the planned call with this identifier; `None` when that is no
+/// call-back.
+#[must_use]
+pub fn call_back_after(id: &PlannedCallId) -> Option<CallId> {
+    CallId::parse(id.as_str().strip_prefix(CALL_BACK)?).ok()
+}
+
 pub(super) struct NewPlannedCall<'a> {
     pub(super) patient_id: &'a PatientId,
     pub(super) schedule_id: Option<&'a ScheduleId>,
@@ -116,6 +143,11 @@ pub(super) struct NewPlannedCall<'a> {
 pub(super) async fn insert(tx: &mut Conn, new: &NewPlannedCall<'_>, now_us: i64) -> Result<Option<PlannedCallId>> {
     let now_ms = u64::try_from(now_us / 1_000).unwrap_or_default();
     let id = PlannedCallId::parse(&new_id(now_ms)?).map_err(|_| StoreError::corrupt("a new identifier"))?;
+    Ok(insert_as(tx, &id, new, now_us).await?.then_some(id))
+}
+
+/// Adds a planned call with this identifier; false when there is one for that day already, or with that identifier.
+async fn insert_as(tx: &mut Conn, id: &PlannedCallId, new: &NewPlannedCall<'_>, now_us: i64) -> Result<bool> {
     let inserted = query(INSERT)
         .bind(id.as_str())
         .bind(new.patient_id.as_str())
@@ -131,7 +163,12 @@ pub(super) async fn insert(tx: &mut Conn, new: &NewPlannedCall<'_>, now_us: i64)
         .execute(tx)
         .await
         .doing("plan a call")?;
-    Ok((inserted.rows_affected() == 1).then_some(id))
+    Ok(inserted.rows_affected() == 1)
+}
+
+pub(super) fn call_back_id(call: &CallId) -> Result<PlannedCallId> {
+    let id = format!("{CALL_BACK}{call}");
+    PlannedCallId::parse(&id).map_err(|_| StoreError::Invalid { what: "call", expected: "the identifier of a call" })
 }
 
 impl Store {
@@ -151,6 +188,51 @@ impl Store {
         self.tell(&mut tx, &[entry]).await?;
         tx.commit().await.doing("plan a call")?;
         Ok(id)
+    }
+
+    /// Plans that a patient is called back after `call`, which broke off, in `day`, with so many attempts. Once for each
+    /// call, and never while another call that somebody asked for waits for the patient. `why` is a code for the audit
+    /// trail.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] for the patient, [`StoreError::Unavailable`].
+    pub async fn plan_call_back(
+        &self,
+        call: &CallId,
+        patient: &PatientId,
+        day: CallingDay,
+        attempts: u32,
+        why: &str,
+        now_us: i64,
+    ) -> Result<CallBack> {
+        let id = call_back_id(call)?;
+        let mut tx = self.begin(Domain::Schedules).await?;
+        self.patient_key(&mut tx, patient).await?;
+        match load(&mut tx, &id).await {
+            Ok(known) => return Ok(CallBack::Known(known.state)),
+            Err(StoreError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let retry_after = RetryAfter { busy_min: 5, no_answer_min: 15, voicemail_min: 30, failed_min: 5 };
+        let new = NewPlannedCall { patient_id: patient, schedule_id: None, day, max_attempts: attempts, retry_after };
+        if !insert_as(&mut tx, &id, &new, now_us).await? {
+            return Ok(CallBack::OtherWaits);
+        }
+        let entry = self.entry("call.place").object("planned_call", &id).patient(Some(patient));
+        self.tell(&mut tx, &[entry.detail("call_back", why)]).await?;
+        tx.commit().await.doing("plan a call")?;
+        Ok(CallBack::Planned)
+    }
+
+    /// The call-back after a call, if one was planned.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
+    pub async fn call_back_of(&self, call: &CallId) -> Result<Option<PlannedCall>> {
+        match self.get_planned_call(&call_back_id(call)?).await {
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            found => found.map(Some),
+        }
     }
 
     /// Takes back a planned call of which no attempt was made. False when it is too late.
@@ -246,7 +328,7 @@ pub(super) async fn decide(tx: &mut Conn, call: &PlannedCall, now_us: i64) -> Re
     if !matches!(decision, Decision::Place { .. }) || call.state != PlannedState::Open {
         update(tx, &call.id, state, reason, next_at_us).await?;
     }
-    if state == PlannedState::Missed && call.schedule_id.is_none() {
+    if state == PlannedState::Missed && call.schedule_id.is_none() && call.call_back_after().is_none() {
         // Whoever asked for it by hand sees what became of it.
         query(REPORTED).bind(now_us).bind(call.id.as_str()).execute(tx).await.doing("note a missed call")?;
     }
@@ -269,6 +351,11 @@ pub(super) async fn decide_open_calls(tx: &mut Conn, schedule: &ScheduleId, now_
 /// Says when there is something to decide about an open call.
 pub(super) async fn set_next(tx: &mut Conn, id: &PlannedCallId, next_at_us: i64) -> Result<()> {
     update(tx, id, PlannedState::Open, None, next_at_us).await
+}
+
+/// Nobody wants an open call any more.
+pub(super) async fn cancel(tx: &mut Conn, id: &PlannedCallId) -> Result<()> {
+    update(tx, id, PlannedState::Cancelled, None, FAR_US).await
 }
 
 async fn update(

@@ -118,6 +118,7 @@ fn record() -> VisitRecord {
         emergency_words_spoken: None,
         transferred: None,
         complete: true,
+        degradations: Vec::new(),
     }
 }
 

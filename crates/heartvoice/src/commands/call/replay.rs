@@ -5,7 +5,6 @@
 //! fed again, frame by frame and gap by gap as in the live call, and the new reports compared with the stored ones.
 
 mod compare;
-mod rebuild;
 
 use crate::failure::{FAILED, Reported};
 use crate::output::{self, Format};
@@ -37,7 +36,7 @@ pub(super) async fn run(store: &Store, id: &CallId, format: Format) -> anyhow::R
         opened => opened?,
     };
     let (reports, finished) = tokio::task::block_in_place(|| {
-        let reports = rebuild::reports(&mut recording, &segments)?;
+        let reports = server::segment_reports(&mut recording, &segments)?;
         anyhow::Ok((reports, recording.finished()))
     })?;
     if !finished {

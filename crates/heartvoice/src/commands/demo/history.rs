@@ -109,7 +109,7 @@ fn leg(patient: &Patient) -> AgentLeg {
         let variables = words::dynamic_variables(patient, &call);
         init.dynamic_variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
     }
-    AgentLeg::ElevenLabs { init }
+    AgentLeg::elevenlabs(init)
 }
 
 fn simulate(call: FastCall) -> FastReport {

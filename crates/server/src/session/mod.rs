@@ -4,31 +4,43 @@
 //! written to the sockets' outboxes or handed to the recorder, the analysis and the journal, none of which is ever
 //! waited for while the call lives.
 
-use crate::agent_link::{AgentDialer, AgentSocket};
+mod ending;
+
+use crate::agent_link::AgentSocket;
 use crate::analysis::Analysis;
 use crate::app::App;
-use crate::closing::{Results, close_call, close_recording, unstarted};
+use crate::closing::{close_call, close_recording, unstarted};
+use crate::fallback;
 use crate::journal::Journal;
+use crate::lag::Load;
 use crate::limits;
 use crate::link::{Link, Received, Wire};
 use crate::media::PhoneSocket;
 use crate::metrics;
 use crate::outgoing;
+use crate::paperwork;
 use crate::recorder::Recorder;
 use crate::registry::{Command, Inbox};
+use crate::scripted::{Forks, PageRequest};
+use crate::twilio_rest::spread;
 use crate::visits;
+use crate::voices::Voices;
+use crate::webhook::paths;
 use axum::extract::ws;
-use call::agent::{AgentClose, AgentLeg, ConnectFailure};
-use call::engine::{Alert, AnalysisStep, Capture, Summary};
+use call::agent::breaker::FailureClass;
+use call::agent::{AgentClose, Chain, ConnectFailure, Member};
+use call::engine::{Alert, AnalysisStep, Capture, Measure, Summary};
 use call::twilio::CallSid;
-use call::{Act, Encounter, Input, Output, Tick};
+use call::{Act, CallConfig, Encounter, Input, Output, Tick};
+use clinic::fallback::Why;
 use clinic::visit::Setup;
-use clinic::{CallOutcome, Direction, EndCause, PatientId, Segment};
+use clinic::{CallOutcome, Direction, PatientId, Segment, TimelineKind};
 use std::future::Future;
+use std::hash::{Hash as _, Hasher as _};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use store::{CallHandle, FinishCall};
+use store::CallHandle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite;
@@ -37,38 +49,53 @@ type PhoneLink = Link<ws::WebSocket, ws::Message>;
 type AgentLink = Link<AgentSocket, tungstenite::Message>;
 type Dial = Pin<Box<dyn Future<Output = Result<AgentSocket, ConnectFailure>> + Send>>;
 
+/// Reason code of a service that was not even tried.
+const SKIPPED: &str = "skipped";
+
 /// What a new session starts with.
 pub(crate) struct NewSession {
     pub(crate) sid: CallSid,
     pub(crate) handle: CallHandle,
     pub(crate) direction: Direction,
-    pub(crate) leg: AgentLeg,
+    pub(crate) chain: Chain,
     pub(crate) patient: PatientId,
     pub(crate) setup: Setup,
     pub(crate) inbox: Inbox,
     pub(crate) announced: Instant,
+    /// False when no disk takes a recording: the call goes on without one.
+    pub(crate) recorded: bool,
 }
 
-/// Runs a call to its end, records included. A panic inside is caught, and the call closed as failed.
+/// Runs a call to its end, records included. A panic inside is caught, and the call closed as one that was interrupted,
+/// paperwork included.
 pub(crate) async fn run(app: Arc<App>, new: NewSession) {
-    let (sid, id, direction) = (new.sid.clone(), new.handle.id.clone(), new.direction);
-    let session = crate::tasks::spawn(Session::run(app.clone(), new));
+    let (sid, handle, direction) = (new.sid.clone(), new.handle.clone(), new.direction);
+    let (id, patient) = (handle.id.clone(), new.patient.clone());
+    let (journal, journalled) = Journal::start_heard(app.places(), handle.clone());
+    let session = crate::tasks::spawn(Session::run(app.clone(), new, journal));
     let outcome = match session.await {
-        Ok(outcome) => outcome,
+        Ok(ended) => ended,
         Err(_) => {
             tracing::error!(call_id = %id, "the call's task panicked");
             app.registry.ended(&sid, false);
-            app.analysis.forget(&id);
             let recording = crate::tasks::spawn(close_recording(app.recorder.clone(), id.clone(), Vec::new()));
             let _ = tokio::time::timeout(limits::RECORDING_WAIT, recording).await;
-            close_call(&app, &id, unstarted(CallOutcome::Failed)).await;
-            CallOutcome::Failed
+            app.analysis.forget_for_certain(&id).await;
+            // What it had handed over is part of what is completed.
+            let _ = tokio::time::timeout(limits::JOURNAL_WAIT, journalled).await;
+            close_call(&app, &handle, unstarted(CallOutcome::Interrupted)).await;
+            app.calls.spawn(paperwork::resume(app.clone()));
+            Ended { outcome: CallOutcome::Interrupted, contact: false }
         }
     };
+    let Ended { outcome, contact } = outcome;
     if direction == Direction::Outbound {
         outgoing::conversation_ended(&app, &sid, outcome).await;
     }
     app.registry.remove(&sid);
+    if contact {
+        fallback::contact_later(&app, id, patient, Why::Failed);
+    }
     app.recordings_ended.notify_one();
     let direction = match direction {
         Direction::Inbound => "inbound",
@@ -77,10 +104,20 @@ pub(crate) async fn run(app: Arc<App>, new: NewSession) {
     metrics::call_ended(direction, outcome.as_str());
 }
 
+/// How a session ended.
+struct Ended {
+    outcome: CallOutcome,
+    /// The patient has to be contacted.
+    contact: bool,
+}
+
 enum Wake {
     Phone(Received<ws::Message>),
     Agent(Received<tungstenite::Message>),
     Attached(Option<Box<PhoneSocket>>),
+    /// A stream that only listens.
+    Forked(Box<PhoneSocket>),
+    Page(PageRequest),
     Dialed(Result<Box<AgentSocket>, ConnectFailure>),
     Command(Command),
     TransferFailed,
@@ -100,16 +137,25 @@ struct Session {
     dial: Option<Dial>,
     commands: mpsc::Receiver<Command>,
     attached: Option<oneshot::Receiver<PhoneSocket>>,
+    pages: mpsc::Receiver<PageRequest>,
+    forked: mpsc::Receiver<PhoneSocket>,
+    forks: Forks,
     /// Tells that the nurse could not be reached.
     transfer: mpsc::Sender<()>,
     transfer_failures: mpsc::Receiver<()>,
     recording_erased: bool,
     segment_sender: mpsc::Sender<Segment>,
     segments: mpsc::Receiver<Segment>,
-    segments_due: usize,
+    voices: Voices,
+    /// Frames that are in no recording, where there is none.
+    unrecorded: Option<u64>,
     journal: Journal,
     batch: Batch,
     deadline: Instant,
+    /// When both legs are asked for a sign of life again.
+    ping_at: Instant,
+    /// When Twilio, which has not asked for the next step of a call by then, is told it.
+    redirect_at: Option<Instant>,
     phone_closing: bool,
     /// Set when a socket broke while the engine was being served; told to it in the next round.
     agent_stalled: bool,
@@ -124,13 +170,13 @@ struct Batch {
 }
 
 impl Session {
-    async fn run(app: Arc<App>, new: NewSession) -> CallOutcome {
+    async fn run(app: Arc<App>, new: NewSession, journal: Journal) -> Ended {
         let (transfer, transfer_failures) = mpsc::channel(limits::CALL_ANSWERS);
         let (segment_sender, segments) = mpsc::channel(limits::CALL_ANSWERS);
         let mut session = Self {
-            encounter: Encounter::new(app.settings.call.clone(), new.leg, new.setup),
+            encounter: Encounter::new(config_of(&app, &new.handle), new.chain, new.setup),
             patient: new.patient,
-            journal: Journal::start(app.store.clone(), new.handle.clone()),
+            journal,
             app,
             sid: new.sid,
             handle: new.handle,
@@ -140,14 +186,20 @@ impl Session {
             dial: None,
             commands: new.inbox.commands,
             attached: Some(new.inbox.attached),
+            pages: new.inbox.pages,
+            forked: new.inbox.forks,
+            forks: Forks::default(),
             transfer,
             transfer_failures,
             recording_erased: false,
             segment_sender,
             segments,
-            segments_due: 0,
+            voices: Voices::default(),
+            unrecorded: (!new.recorded).then_some(0),
             batch: Batch { captures: Vec::new(), steps: Vec::new(), hand_over_at: None },
             deadline: new.announced,
+            ping_at: new.announced + limits::PING_EVERY,
+            redirect_at: None,
             phone_closing: false,
             agent_stalled: false,
             summary: None,
@@ -162,7 +214,8 @@ impl Session {
 
     /// Waits for the next thing to happen.
     async fn wait(&mut self) -> Wake {
-        let due = self.batch.hand_over_at.map_or(self.deadline, |at| at.min(self.deadline));
+        let due = self.batch.hand_over_at.map_or(self.deadline, |at| at.min(self.deadline)).min(self.ping_at);
+        let due = self.redirect_at.map_or(due, |at| at.min(due));
         tokio::select! {
             received = next(&mut self.phone) => Wake::Phone(received),
             received = next(&mut self.agent) => Wake::Agent(received),
@@ -174,6 +227,8 @@ impl Session {
                 self.attached = None;
                 Wake::Attached(socket.ok().map(Box::new))
             }
+            Some(socket) = self.forked.recv() => Wake::Forked(Box::new(socket)),
+            Some(request) = self.pages.recv() => Wake::Page(request),
             Some(command) = self.commands.recv() => Wake::Command(command),
             Some(()) = self.transfer_failures.recv() => Wake::TransferFailed,
             Some(segment) = self.segments.recv() => Wake::Segment(segment),
@@ -201,8 +256,16 @@ impl Session {
                 metrics::added_latency("to_caller", read_at.elapsed());
                 return;
             }
+            Wake::Phone(Received::Pong(sent_us)) => self.round_trip(now, false, sent_us),
+            Wake::Agent(Received::Pong(sent_us)) => self.round_trip(now, true, sent_us),
             Wake::Phone(Received::Binary) => self.encounter.handle(now, Input::PhoneBinary),
-            Wake::Phone(Received::Closed(_)) => self.encounter.handle(now, Input::PhoneClosed),
+            Wake::Phone(Received::Closed(_)) => {
+                if self.encounter.is_scripted() {
+                    // Another one may come.
+                    self.phone = None;
+                }
+                self.encounter.handle(now, Input::PhoneClosed);
+            }
             Wake::Agent(Received::Binary) => self.encounter.handle(now, Input::AgentBinary),
             Wake::Agent(Received::Closed(frame)) => {
                 let close = frame.map_or(AgentClose::NoFrame, |(code, reason)| AgentClose::Frame { code, reason });
@@ -212,21 +275,34 @@ impl Session {
                 self.encounter.handle(now, Input::AgentClosed(close));
             }
             Wake::Dialed(Ok(socket)) => {
-                metrics::agent_connection("elevenlabs", "connected");
                 self.agent = Some(Link::new(*socket, limits::AGENT_OUTBOX));
                 self.encounter.handle(now, Input::AgentOpen);
             }
             Wake::Dialed(Err(failure)) => {
-                metrics::agent_connection("elevenlabs", "failed");
                 self.encounter.handle(now, Input::AgentConnectFailed(failure));
             }
-            Wake::Attached(Some(socket)) => {
+            Wake::Attached(Some(socket)) if self.encounter.is_scripted() => {
+                // Nobody will speak on it: while it lasts, Twilio obeys no page.
+                let link: PhoneLink = Link::new(*socket.socket, limits::PHONE_OUTBOX);
+                crate::tasks::spawn(link.close(1000, ""));
+                self.redirect_at = Some(Instant::now() + limits::NEXT_STEP_WAIT);
+            }
+            Wake::Attached(Some(socket)) | Wake::Forked(socket) => {
                 metrics::setup("stream", self.began.elapsed());
                 let PhoneSocket { socket, start } = *socket;
                 self.phone = Some(Link::new(*socket, limits::PHONE_OUTBOX));
                 self.encounter.handle(now, Input::PhoneText(&start));
             }
             Wake::Attached(None) => {}
+            Wake::Page(request) => {
+                if request.is_first() && !self.encounter.is_scripted() {
+                    // Whatever our socket says, Twilio is done with the stream.
+                    self.encounter.handle(now, Input::StreamGone);
+                    self.serve();
+                }
+                self.redirect_at = None;
+                request.serve(&mut self.encounter, now, &mut self.forks, self.phone.is_some());
+            }
             Wake::Command(Command::StreamStopped) => self.encounter.handle(now, Input::StreamStopped),
             Wake::Command(Command::StreamFailed) => self.encounter.handle(now, Input::StreamFailed),
             Wake::Command(Command::CallEnded) => self.encounter.handle(now, Input::CallEnded),
@@ -242,13 +318,58 @@ impl Session {
                 self.encounter.transfer_failed(now);
             }
             Wake::Segment(segment) => {
-                self.segments_due = self.segments_due.saturating_sub(1);
+                self.voices.done(&segment);
                 self.encounter.segment(now, &segment);
                 self.journal.segment(segment);
             }
-            Wake::Due => self.encounter.handle(now, Input::Timeout),
+            Wake::Due => {
+                self.ping(now);
+                self.redirect();
+                self.encounter.handle(now, Input::Timeout);
+            }
         }
         self.serve();
+    }
+
+    /// Measures the round trips of both legs.
+    fn ping(&mut self, now: Tick) {
+        if Instant::now() < self.ping_at {
+            return;
+        }
+        self.ping_at = Instant::now() + limits::PING_EVERY;
+        if let Some(link) = self.phone.as_mut().filter(|_| !self.encounter.is_scripted()) {
+            link.ping(now.as_us());
+        }
+        if let Some(link) = &mut self.agent {
+            link.ping(now.as_us());
+        }
+    }
+
+    /// Tells Twilio to go on with the script, when it has not asked what comes next. One way at a time: an answer to the
+    /// question and an order of ours would run two documents against each other.
+    fn redirect(&mut self) {
+        if self.redirect_at.is_none_or(|at| Instant::now() < at) {
+            return;
+        }
+        self.redirect_at = None;
+        let (app, sid, id) = (self.app.clone(), self.sid.clone(), self.handle.id.clone());
+        crate::tasks::spawn(async move {
+            let url = app.settings.public_url(paths::SCRIPT);
+            for (attempt, wait) in (0..).zip(limits::REDIRECT_RETRIES) {
+                tokio::time::sleep(spread(wait, sid.as_str(), attempt)).await;
+                match app.twilio.post(&format!("/Calls/{}.json", sid.as_str()), &[("Url", &url)]).await {
+                    Ok(_) => return,
+                    Err(error) => tracing::warn!(call_id = %id, %error, "the call could not be sent to the script"),
+                }
+            }
+            tracing::error!(call_id = %id, "the call could not be sent to the script: Twilio does not take the order");
+        });
+    }
+
+    fn round_trip(&mut self, now: Tick, of_agent: bool, sent_us: u64) {
+        let us = now.as_us().saturating_sub(sent_us);
+        metrics::round_trip(if of_agent { "agent" } else { "phone" }, us);
+        self.encounter.handle(now, Input::RoundTrip { of_agent, us });
     }
 
     /// Does everything the engine wants done, then writes to both sockets what they take.
@@ -278,6 +399,8 @@ impl Session {
 
     fn obey(&mut self, output: Output) {
         match output {
+            // A stream that only listens takes no word from us.
+            Output::ToPhone(_) if self.encounter.is_scripted() => {}
             Output::ToPhone(text) => {
                 if let Some(link) = &mut self.phone
                     && link.send(text).is_err()
@@ -299,17 +422,37 @@ impl Session {
                     self.agent_stalled = true;
                 }
             }
-            Output::Capture(capture) => self.batch.captures.push(capture),
+            Output::Capture(capture) => match &mut self.unrecorded {
+                Some(frames) => *frames += 1,
+                None => self.batch.captures.push(capture),
+            },
             Output::Analyze(step) => {
-                self.segments_due += usize::from(matches!(step, AnalysisStep::Open { .. }));
-                self.batch.steps.push(step);
+                let begins = matches!(step, AnalysisStep::Open { .. });
+                if begins && self.unrecorded.is_none() && self.app.lag.load() >= Load::Shedding {
+                    self.analyse_later("lag");
+                }
+                self.batch.steps.extend(self.voices.note(step));
             }
-            Output::Record(event) => self.journal.event(event),
+            Output::Record(event) => {
+                self.note_failure(&event.kind);
+                if let TimelineKind::AudioQuality(quality) = &event.kind {
+                    metrics::audio_quality(quality);
+                }
+                self.journal.event(event);
+            }
+            Output::Measure(Measure::AgentSpoke) => self.app.agents.succeeded(self.encounter.member()),
             Output::Measure(measure) => metrics::measure(measure),
-            Output::ConnectAgent { attempt, not_before } => {
-                let (dialer, began) = (self.app.dialer.clone(), self.began);
-                tracing::debug!(call_id = %self.handle.id, attempt, "reaching the agent");
-                self.dial = Some(Box::pin(dial(dialer, began + std::time::Duration::from_micros(not_before.as_us()))));
+            Output::ConnectAgent { member, attempt, not_before } => {
+                let not_before = self.began + std::time::Duration::from_micros(not_before.as_us());
+                tracing::debug!(call_id = %self.handle.id, service = member.as_str(), attempt, "reaching the agent");
+                self.dial = Some(Box::pin(dial(self.app.clone(), member, not_before)));
+            }
+            Output::ToScript => {
+                tracing::warn!(call_id = %self.handle.id, "no agent can carry the call on: the script does");
+                if let Some(link) = self.phone.take() {
+                    crate::tasks::spawn(link.close(1000, ""));
+                    self.redirect_at = Some(Instant::now() + limits::NEXT_STEP_WAIT);
+                }
             }
             Output::CloseAgent => {
                 self.dial = None;
@@ -321,11 +464,25 @@ impl Session {
             Output::Alert(Alert::AgentConfiguration { service, reason }) => {
                 tracing::error!(call_id = %self.handle.id, service, reason,
                     "no call can use the agent until this is mended: check its identifier, key, audio formats, overrides and variables");
+                if let Some(member) = Member::parse(service) {
+                    self.app.agents.failed(member, FailureClass::Configuration);
+                }
                 visits::agent_configuration(&self.app, &self.handle.id);
             }
             Output::Done(summary) => self.summary = Some(summary),
             // The encounter answers these itself.
             Output::RunTool { .. } | Output::Keys(_) | Output::SystemTool(_) | Output::Timeout(_) => {}
+        }
+    }
+
+    /// What a failed conversation says about its service is of use to all calls.
+    fn note_failure(&self, kind: &TimelineKind) {
+        if let TimelineKind::AgentFailed { service, reason, action } = kind {
+            tracing::warn!(call_id = %self.handle.id, service, reason, action, "the agent failed");
+            metrics::agent_failure(reason, action);
+            if let Some(member) = Member::parse(service).filter(|_| reason != SKIPPED) {
+                self.app.agents.failed(member, FailureClass::Passing);
+            }
         }
     }
 
@@ -335,8 +492,11 @@ impl Session {
         self.encounter.handle(now, Input::HandedOver(true));
         let (app, sid, failed) = (self.app.clone(), self.sid.clone(), self.transfer.clone());
         let language = self.encounter.language().to_owned();
-        crate::tasks::spawn(async move {
-            if !visits::connect_nurse(&app, &sid, &language).await {
+        // Also while the server stops: the caller is not with us any more, and not with the nurse yet.
+        self.app.calls.spawn(async move {
+            if visits::connect_nurse(&app, &sid, &language).await {
+                visits::await_nurse(&app, &sid);
+            } else {
                 let _ = failed.send(()).await;
             }
         });
@@ -349,7 +509,7 @@ impl Session {
         // The voice was not to be measured either.
         self.batch.steps.clear();
         self.app.analysis.forget(&self.handle.id);
-        self.segments_due = 0;
+        self.voices.forget();
         let (app, id) = (self.app.clone(), self.handle.id.clone());
         self.app.calls.spawn(async move { visits::erase_recording(&app, &id).await });
     }
@@ -374,107 +534,19 @@ impl Session {
             metrics::dropped("recorder_full", excess as u64);
         }
         if batch.steps.len() > limits::AUDIO_BACKLOG {
-            // Only audio is dropped; the steps that open and close segments stay.
-            let before = batch.steps.len();
-            batch.steps.retain(|step| !matches!(step, AnalysisStep::Push { .. } | AnalysisStep::Gap { .. }));
-            metrics::dropped("analysis_full", (before - batch.steps.len()) as u64);
+            // Nothing may be measured of sound with pieces missing.
+            self.analyse_later("queue_full");
         }
     }
 
-    /// Everything after the last word: sockets, recording, analysis, records.
-    async fn finish(mut self) -> CallOutcome {
-        let Some(summary) = self.summary.take() else { return CallOutcome::Failed };
-        // Before the socket closes, because Twilio asks at once what to do next.
-        self.app.registry.ended(&self.sid, summary.cause == EndCause::AgentFinished);
-        if let Some(link) = self.phone.take() {
-            crate::tasks::spawn(link.close(1000, ""));
-        }
-        self.turn_away();
-        let id = self.handle.id.clone();
-        let complete = self.store_rest(&summary).await;
-        tracing::info!(
-            call_id = %id,
-            outcome = summary.outcome.as_str(),
-            cause = ?summary.cause,
-            duration_ms = summary.duration_us / 1_000,
-            turns = summary.turns,
-            interruptions = summary.interruptions,
-            frames = summary.frames_in,
-            to_agent_dropped_ms = summary.to_agent_dropped_ms,
-            complete,
-            "call ended"
-        );
-        summary.outcome
-    }
-
-    /// A stream that comes now is too late: its caller must be told what comes next, not kept waiting in silence.
-    fn turn_away(&mut self) {
-        if let Some(mut attached) = self.attached.take() {
-            attached.close();
-            if let Ok(PhoneSocket { socket, .. }) = attached.try_recv() {
-                let link: PhoneLink = Link::new(*socket, limits::PHONE_OUTBOX);
-                crate::tasks::spawn(link.close(1000, ""));
-            }
-        }
-    }
-
-    /// True when all of the call is in the store. Every part has a time of its own, because none of them may keep the
-    /// call from being closed: one that looks as if it still went on would hide from everybody who has to read it.
-    async fn store_rest(mut self, summary: &Summary) -> bool {
-        let Batch { captures, steps, .. } = self.batch;
-        let recording =
-            crate::tasks::spawn(close_recording(self.app.recorder.clone(), self.handle.id.clone(), captures));
-        // With the last steps goes our own way of sending segments, so that a dead analysis ends the waiting.
-        let (analysis, call) = (self.app.analysis.clone(), self.handle.id.clone());
-        crate::tasks::spawn(async move { analysis.last_steps(&call, steps, self.segment_sender).await });
-        let mut results = Results { segments: self.segments, due: self.segments_due };
-        let _ = tokio::time::timeout(limits::ANALYSIS_WAIT, results.collect(&mut self.journal)).await;
-        let mut journal = self.app.calls.spawn(self.journal.finish());
-        let journalled = tokio::time::timeout(limits::JOURNAL_WAIT, &mut journal).await;
-        let late_journal = journalled.is_err().then_some(journal);
-        let recorded = tokio::time::timeout(limits::RECORDING_WAIT, recording).await;
-        // Before the call is closed, as long as the store answers: whoever sees it closed finds its assessment. While it
-        // does not, this goes on in the background, where a shutdown waits for it.
-        let record = self.encounter.record();
-        let mut concluding = {
-            let (app, call, patient) = (self.app.clone(), self.handle.clone(), self.patient.clone());
-            let (record, outcome) = (record.clone(), summary.outcome);
-            self.app.calls.spawn(async move {
-                let concluded = visits::conclude(&app, &call, &patient, &record, outcome).await;
-                let Some(journal) = late_journal else { return concluded };
-                let _ = journal.await;
-                // What came late changes what is known.
-                visits::conclude(&app, &call, &patient, &record, outcome).await
-            })
-        };
-        let concluded = tokio::time::timeout(limits::ASSESSMENT_WAIT, &mut concluding).await;
-        let unconcluded = concluded.is_err().then_some(concluding);
-        let end = FinishCall {
-            outcome: summary.outcome,
-            end_cause: Some(summary.cause),
-            ended_at_us: crate::clock::unix_us(),
-            agents: summary.agents.clone(),
-            turns: summary.turns,
-            interruptions: summary.interruptions,
-        };
-        let closed = close_call(&self.app, &self.handle.id, end).await;
-        let analysed = results.due == 0;
-        if analysed {
+    /// Gives the live analysis of this call up: it is done after the call, from the recording.
+    fn analyse_later(&mut self, why: &'static str) {
+        if self.voices.give_up() {
+            tracing::info!(call_id = %self.handle.id, why, "the voice is analysed after the call");
+            metrics::analysis_shed(why);
+            self.batch.steps.clear();
             self.app.analysis.forget(&self.handle.id);
-        } else {
-            let (app, outcome) = (self.app.clone(), summary.outcome);
-            self.app.calls.spawn(async move {
-                results.collect_late(&app, self.handle.clone()).await;
-                if let Some(concluding) = unconcluded {
-                    let _ = concluding.await;
-                }
-                // What came late changes what is known.
-                visits::conclude(&app, &self.handle, &self.patient, &record, outcome).await;
-            });
         }
-        let recorded = if self.recording_erased { Ok(Ok(true)) } else { recorded };
-        let all_well = matches!((journalled, recorded, concluded), (Ok(Ok(true)), Ok(Ok(true)), Ok(Ok(true))));
-        closed && analysed && all_well
     }
 }
 
@@ -495,9 +567,16 @@ fn offer(
     }
 }
 
-async fn dial(dialer: AgentDialer, not_before: Instant) -> Result<AgentSocket, ConnectFailure> {
+async fn dial(app: Arc<App>, member: Member, not_before: Instant) -> Result<AgentSocket, ConnectFailure> {
     tokio::time::sleep_until(not_before).await;
-    dialer.connect().await
+    app.agents.dial(member, app.agents.has_no_backup()).await
+}
+
+/// The limits of a call, with what makes its attempts fall elsewhere than those of other calls.
+fn config_of(app: &App, call: &CallHandle) -> CallConfig {
+    let mut hasher = std::hash::DefaultHasher::new();
+    call.id.as_str().hash(&mut hasher);
+    CallConfig { jitter_seed: hasher.finish() | 1, ..app.settings.call.clone() }
 }
 
 /// The next thing a socket yields; never, when there is no socket.

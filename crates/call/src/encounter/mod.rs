@@ -5,14 +5,21 @@
 //! and voice windows back to the call. It has the contract of the call: one `handle`, then `poll_output` until
 //! [`Output::Timeout`].
 
-use crate::agent::AgentLeg;
-use crate::engine::{AnalysisStep, Tell};
+mod script;
+
+use crate::agent::{Chain, Member};
+use crate::engine::{AnalysisStep, STREAM_LOST, Tell};
+use crate::script::Script;
 use crate::{Call, CallConfig, Input, Output, Tick};
+use clinic::alerts::Severity;
 use clinic::red_flags::RedFlag;
 use clinic::tools::{Effect, ToolOutcome};
 use clinic::visit::{Setup, Visit, VisitInput, VisitOutput, VisitRecord};
-use clinic::{Segment, TimelineEvent, TimelineKind};
+use clinic::{Degradation, DegradationKind, Segment, TimelineEvent, TimelineKind};
 use std::collections::VecDeque;
+
+/// What gave way is noted so often, at most.
+const DEGRADATIONS_MAX: usize = 16;
 
 /// Something an encounter wants done, beside what its call wants.
 #[derive(Debug)]
@@ -37,11 +44,16 @@ pub enum Act {
 pub struct Encounter {
     call: Call,
     visit: Visit,
+    /// Plays the agent's part where there is none.
+    script: Script,
     acts: VecDeque<Act>,
+    degradations: Vec<Degradation>,
     /// The next window that the call opens is one the visit asked for.
     opening: bool,
     /// The next window that the call closes is one the visit closed.
     closing: bool,
+    /// The patient has changed the language.
+    language_changed: bool,
     deadline: Tick,
     now: Tick,
 }
@@ -49,13 +61,19 @@ pub struct Encounter {
 impl Encounter {
     /// An encounter whose call was just announced.
     #[must_use]
-    pub fn new(config: CallConfig, leg: AgentLeg, setup: Setup) -> Self {
+    pub fn new(config: CallConfig, chain: impl Into<Chain>, setup: Setup) -> Self {
+        let config = CallConfig { resumes: true, ..config };
+        let mut call = Call::new(config, chain);
+        call.speak(&setup.language);
         let mut encounter = Self {
-            call: Call::new(config, leg),
+            call,
             visit: Visit::new(setup),
+            script: Script::new(),
             acts: VecDeque::new(),
+            degradations: Vec::new(),
             opening: false,
             closing: false,
+            language_changed: false,
             deadline: Tick::FAR,
             now: Tick::ZERO,
         };
@@ -66,6 +84,11 @@ impl Encounter {
     /// Takes in one thing that happened to the call.
     pub fn handle(&mut self, now: Tick, input: Input<'_>) {
         self.now = self.now.max(now);
+        self.call.set_unfinished(self.visit.is_unfinished());
+        if matches!(input, Input::AgentOpen) {
+            // Since it was called, a task may have turned out well, or keys may have been pressed.
+            self.prepare_agent();
+        }
         self.call.handle(self.now, input);
         self.visit_due();
         self.exchange();
@@ -102,6 +125,18 @@ impl Encounter {
         self.acts.pop_front().unwrap_or(Act::Call(Output::Timeout(self.deadline)))
     }
 
+    /// The member of the chain that carries the call, or is being called.
+    #[must_use]
+    pub fn member(&self) -> Member {
+        self.call.member()
+    }
+
+    /// True once the script carries the call.
+    #[must_use]
+    pub fn is_scripted(&self) -> bool {
+        self.call.is_scripted()
+    }
+
     /// True once the call is over.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -117,7 +152,19 @@ impl Encounter {
     /// What is known of the visit.
     #[must_use]
     pub fn record(&self) -> VisitRecord {
-        self.visit.record()
+        let mut record = self.visit.record();
+        record.degradations.clone_from(&self.degradations);
+        record
+    }
+
+    /// Where the visit stands, for the agent that is being called.
+    fn prepare_agent(&mut self) {
+        if self.language_changed {
+            self.call.set_language(self.visit.language());
+        }
+        if !self.call.open_with(self.visit.opening()) {
+            self.visit.opening_refused();
+        }
     }
 
     fn visit_due(&mut self) {
@@ -177,7 +224,18 @@ impl Encounter {
         }
     }
 
+    /// Something gave way around the call.
+    pub fn note_degradation(&mut self, degradation: Degradation) {
+        if self.degradations.len() < DEGRADATIONS_MAX {
+            self.degradations.push(degradation);
+        }
+    }
+
     fn record_event(&mut self, kind: TimelineKind) {
+        if let TimelineKind::LanguageChanged { language } = &kind {
+            self.call.speak(language);
+            self.language_changed = true;
+        }
         self.acts.push_back(Act::Call(Output::Record(TimelineEvent { at_us: self.now.as_us(), kind })));
     }
 
@@ -193,9 +251,23 @@ impl Encounter {
             Output::Record(event) => {
                 match &event.kind {
                     TimelineKind::UserTranscript { text } => self.visit.handle(now_ms, VisitInput::PatientSaid(text)),
+                    TimelineKind::AgentFailed { service, reason, action } => {
+                        let next = self.call.member();
+                        self.note_degradation(agent_failure(now_ms, service, reason, action, next));
+                        self.visit.handle(now_ms, VisitInput::AgentLost);
+                    }
+                    TimelineKind::PeerProblem { problem, count: 1, .. } if problem == STREAM_LOST => {
+                        let done = "the media stream broke; the script took over";
+                        let kind = DegradationKind::Phone;
+                        self.note_degradation(Degradation::new(kind, Severity::Review, now_ms, "nothing", done));
+                        self.visit.handle(now_ms, VisitInput::AgentLost);
+                    }
                     TimelineKind::AgentResponse { text, .. } => self.visit.handle(now_ms, VisitInput::AgentSaid(text)),
                     TimelineKind::AgentCorrection { corrected, .. } => {
                         self.visit.handle(now_ms, VisitInput::AgentCutShort(corrected));
+                    }
+                    TimelineKind::AgentTurnPlayed { heard_ms: 1.., .. } => {
+                        self.visit.handle(now_ms, VisitInput::AgentHeard);
                     }
                     TimelineKind::AgentConnected { .. } => self.visit.handle(now_ms, VisitInput::AgentConnected),
                     TimelineKind::TaskEnded { .. } if !std::mem::take(&mut self.closing) => {
@@ -211,6 +283,10 @@ impl Encounter {
                 }
                 self.acts.push_back(Act::Call(Output::Analyze(AnalysisStep::Open { segment, task })));
             }
+            Output::ConnectAgent { member, attempt, not_before } => {
+                self.prepare_agent();
+                self.acts.push_back(Act::Call(Output::ConnectAgent { member, attempt, not_before }));
+            }
             Output::Done(summary) => {
                 self.visit.handle(now_ms, VisitInput::Ended);
                 while let Some(output) = self.visit.poll() {
@@ -223,6 +299,19 @@ impl Encounter {
             other => self.acts.push_back(Act::Call(other)),
         }
     }
+}
+
+/// What staff is told of an agent that failed.
+fn agent_failure(at_ms: u64, service: &str, reason: &str, action: &str, next: Member) -> Degradation {
+    let (severity, lost, what) = match action {
+        "retry" => (Severity::Info, "nothing", "the conversation was opened anew".to_owned()),
+        "switch" => (Severity::Review, "nothing", format!("{next} took over")),
+        "handed_over" => (Severity::Info, "nothing", "the caller was being connected with a person".to_owned()),
+        "script" => (Severity::Review, "nothing", "the script took over".to_owned()),
+        _ => (Severity::Urgent, "the rest of the visit", "nobody could take over".to_owned()),
+    };
+    let done = format!("{service} failed ({reason}); {what}");
+    Degradation::new(DegradationKind::Agent, severity, at_ms, lost, &done)
 }
 
 /// Whether a segment's quality gates passed, and why not.
